@@ -1,0 +1,94 @@
+package netio
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+
+	"golang.org/x/sys/unix"
+)
+
+// MapArena maps n elements of T into memory that is not the Go heap: shared, page aligned, backed by a memfd
+// (memfd_create(2)) that the registry holds under name, so that a successor process can map the same state. The
+// collector neither scans nor moves it.
+//
+// A fresh arena is zeroed. One whose memfd was inherited keeps its content: a version stamp in T is the caller's to
+// check; a size that differs is an error. T must not contain Go pointers, because the collector would not see them
+// and another process could not follow them; the error names the first field that does.
+//
+// The function returned unmaps the arena and closes the descriptor; the slice must not be used after it.
+func MapArena[T any](r *Registry, name string, n int) ([]T, func() error, error) {
+	element := reflect.TypeFor[T]()
+	if path, kind := findPointer(element, element.Name()); path != "" {
+		return nil, nil, fmt.Errorf("%s: map arena: %s is a %s: an arena must not contain Go pointers", name, path, kind)
+	}
+	if n <= 0 || element.Size() == 0 || uintptr(n) > math.MaxInt/element.Size() {
+		return nil, nil, fmt.Errorf("%s: map arena: %d elements of %d bytes is not a size", name, n, element.Size())
+	}
+	size := n * int(element.Size())
+	fd, inherited, err := r.Open(name, func() (int, error) { return createMemory(name, size) })
+	if err != nil {
+		return nil, nil, err
+	}
+	memory, err := mapMemory(fd, size, inherited)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s: map arena: %w", name, err), r.Close(name))
+	}
+	release := func() error {
+		err := unix.Munmap(memory)
+		if err != nil {
+			err = fmt.Errorf("%s: munmap: %w", name, err)
+		}
+		return errors.Join(err, r.Close(name))
+	}
+	return elementsOf[T](memory, n), release, nil
+}
+
+func createMemory(name string, size int) (int, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("memfd_create: %w", err)
+	}
+	if err := unix.Ftruncate(fd, int64(size)); err != nil {
+		return -1, errors.Join(fmt.Errorf("ftruncate to %d bytes: %w", size, err), unix.Close(fd))
+	}
+	return fd, nil
+}
+
+func mapMemory(fd, size int, inherited bool) ([]byte, error) {
+	if inherited {
+		var stat unix.Stat_t
+		if err := unix.Fstat(fd, &stat); err != nil {
+			return nil, fmt.Errorf("fstat of the inherited memory: %w", err)
+		}
+		if stat.Size != int64(size) {
+			return nil, fmt.Errorf("the inherited memory has %d bytes, this version needs %d", stat.Size, size)
+		}
+	}
+	memory, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("mmap of %d bytes: %w", size, err)
+	}
+	return memory, nil
+}
+
+// findPointer returns the path and kind of the first part of t that holds a Go pointer, or "" when none does.
+func findPointer(t reflect.Type, path string) (string, reflect.Kind) {
+	switch t.Kind() {
+	case reflect.Struct:
+		for field := range t.Fields() {
+			if found, kind := findPointer(field.Type, path+"."+field.Name); found != "" {
+				return found, kind
+			}
+		}
+	case reflect.Array:
+		if t.Len() > 0 {
+			return findPointer(t.Elem(), path+"[]")
+		}
+	case reflect.Pointer, reflect.UnsafePointer, reflect.Slice, reflect.String, reflect.Map, reflect.Interface,
+		reflect.Chan, reflect.Func:
+		return path, t.Kind()
+	}
+	return "", reflect.Invalid
+}
