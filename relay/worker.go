@@ -101,18 +101,20 @@ func (w *worker) find(b *netio.Batch) {
 	for i := range b.N {
 		p, s := &b.Packets[i], &w.steps[i]
 		w.inBytes += uint64(len(p.Data))
-		if p.Verdict != verdict.Forward {
-			s.leg = nil // too long for its buffer
-			continue
-		}
 		ref := w.table[p.In.Slot()][p.In.Port()]
 		if ref == 0 {
-			s.leg, p.Verdict = nil, verdict.Unleased
+			s.leg = nil
+			if p.Verdict == verdict.Forward {
+				p.Verdict = verdict.Unleased
+			}
 			continue
 		}
 		s.key = ref >> 1
 		s.leg = &w.legs[s.key]
 		s.to = &w.legs[s.leg.peer]
+		if p.Verdict != verdict.Forward {
+			continue // too long for its buffer
+		}
 		if s.kind = rtp.Classify(p.Data); s.kind == rtp.RTP && ref&1 != 0 {
 			s.kind = rtp.Other // media on an RTCP port
 		} else if s.kind == rtp.RTCP && ref&1 == 0 && s.leg.flags&muxed == 0 {

@@ -54,6 +54,7 @@ func BenchmarkSend(b *testing.B) {
 	}
 	batch.N = BatchSize
 	b.ReportAllocs()
+	b.ResetTimer()
 	for sent := 0; sent < b.N; sent += BatchSize {
 		e.Queue(0).Send(&batch)
 	}
@@ -65,6 +66,7 @@ func BenchmarkRecvNothing(b *testing.B) {
 	bindPorts(b, e, 0, 0, 64)
 	var batch Batch
 	b.ReportAllocs()
+	b.ResetTimer()
 	for range b.N {
 		if err := e.Queue(0).Recv(&batch, 0); err != nil {
 			b.Fatal(err)

@@ -1,6 +1,11 @@
 package netio
 
-import "testing"
+import (
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
 
 func TestOverflowsAreCountedAndTheSumIsWhatWasSent(t *testing.T) {
 	for slot, address := range loopbacks(t) {
@@ -40,13 +45,7 @@ func TestOverflowsOfAPortThatIsUnboundAreCounted(t *testing.T) {
 	fd, _ := e.descriptor(l)
 	peer := openPeer(t, e.addresses[0])
 	const enough = 10
-	for dropped := uint32(0); dropped < enough; {
-		write(t, peer, e.address(l), "never received")
-		var err error
-		if dropped, err = socketDrops(fd); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dropUntil(t, fd, enough, func() { write(t, peer, e.address(l), "never received") })
 	e.Unbind(l)
 	first := e.Queue(0).Stats().Overflows
 	if first < enough {
@@ -58,5 +57,53 @@ func TestOverflowsOfAPortThatIsUnboundAreCounted(t *testing.T) {
 	e.Unbind(l)
 	if again := e.Queue(0).Stats().Overflows; again != first {
 		t.Errorf("%d overflows after a quiet port, want %d as before", again, first)
+	}
+}
+
+// TestOverflowsOfAnInheritedSocketAreNotOurs takes over a socket whose waiting datagram carries an older drop count than
+// the socket has: the difference is negative and must not be added.
+func TestOverflowsOfAnInheritedSocketAreNotOurs(t *testing.T) {
+	address := loopbacks(t)[0]
+	fd, bound := predecessorSocket(t, address)
+	if err := setReceiveOptions(fd, 1); err != nil {
+		t.Fatal(err)
+	}
+	peer := openPeer(t, address)
+	dropUntil(t, fd, 10, func() { write(t, peer, bound, "before") })
+	var buffer [64]byte
+	for {
+		if _, _, err := unix.Recvfrom(fd, buffer[:], unix.MSG_DONTWAIT); err != nil {
+			break
+		}
+	}
+	before, err := socketDrops(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dropUntil(t, fd, before+10, func() { write(t, peer, bound, "waiting, queued after the first drops") })
+
+	e := openTest(t, Options{Addresses: []netip.Addr{address}, RcvBuf: 1,
+		Registry: NewRegistry(map[string]int{"udp/" + bound.String(): fd})})
+	if err := e.Bind(0, MakeLocal(0, bound.Port())); err != nil {
+		t.Fatal(err)
+	}
+	q, b := e.queues[0], Batch{}
+	recv(t, q, &b)
+	if count, ok := q.in.drops(0); !ok || count < 10 {
+		t.Fatalf("the datagram carries drop count %d (%v): the test does not test what it says", count, ok)
+	}
+	if overflows := q.Stats().Overflows; overflows != 0 {
+		t.Errorf("%d overflows, want none since the socket is ours", overflows)
+	}
+}
+
+func dropUntil(t *testing.T, fd int, count uint32, send func()) {
+	t.Helper()
+	for dropped := uint32(0); dropped < count; {
+		send()
+		var err error
+		if dropped, err = socketDrops(fd); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -2,7 +2,6 @@ package pin
 
 import (
 	"encoding/binary"
-	"math/bits"
 	"time"
 
 	"tandem/relay/verdict"
@@ -66,7 +65,12 @@ func (g *budget) stranger(ip *[16]byte, seed uint64) *uint8 {
 	if is4(ip) {
 		low = binary.BigEndian.Uint64(ip[8:])
 	}
-	a, b := bits.Mul64(high^seed, 0x9e3779b97f4a7c15^bits.RotateLeft64(seed, 32))
-	a, b = bits.Mul64(a^b^low^0xd1b54a32d192ed03, seed|1)
-	return &g.strangers[(a^b)>>60]
+	return &g.strangers[mix(mix(high^seed)^low)>>60]
+}
+
+// mix spreads every bit of x over all bits (the finalizer of SplitMix64, Steele et al. 2014).
+func mix(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
 }

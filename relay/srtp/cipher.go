@@ -19,10 +19,10 @@ type Cipher struct {
 // kernel is the arithmetic of a suite on one packet whose layout and index are already known. open returns false when the tag
 // is wrong, and then the packet is as it came.
 type kernel interface {
-	sealRTP(pkt []byte, hdr int, l *layout, ssrc uint32, index uint64)
-	openRTP(pkt []byte, hdr int, l *layout, ssrc uint32, index uint64) bool
-	sealRTCP(pkt []byte, l *layout, ssrc, word uint32)
-	openRTCP(pkt []byte, l *layout, ssrc, word uint32) bool
+	sealRTP(pkt []byte, hdr int, l layout, ssrc uint32, index uint64)
+	openRTP(pkt []byte, hdr int, l layout, ssrc uint32, index uint64) bool
+	sealRTCP(pkt []byte, l layout, ssrc, word uint32)
+	openRTCP(pkt []byte, l layout, ssrc, word uint32) bool
 	wipe()
 }
 

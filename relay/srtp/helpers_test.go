@@ -111,7 +111,7 @@ func (p *pair) sealedAt(ssrc, roc uint32, seq uint16) []byte {
 	l := p.seal.layoutRTP(len(pkt))
 	pkt = pkt[:l.size]
 	copy(pkt[l.mki:], p.seal.mki[:p.seal.mkiLen])
-	p.seal.kernel.sealRTP(pkt, headerRTP, &l, ssrc, uint64(roc)<<16|uint64(seq))
+	p.seal.kernel.sealRTP(pkt, headerRTP, l, ssrc, uint64(roc)<<16|uint64(seq))
 	return pkt
 }
 

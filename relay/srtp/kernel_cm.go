@@ -90,12 +90,12 @@ func (k *counterMode) keyState(state *[stateSize]byte, key *[authKey]byte, pad b
 	return k.sha.UnmarshalBinary(state[:]) // proves here that it can be resumed, where an error can still be told
 }
 
-func (k *counterMode) sealRTP(pkt []byte, hdr int, l *layout, ssrc uint32, index uint64) {
+func (k *counterMode) sealRTP(pkt []byte, hdr int, l layout, ssrc uint32, index uint64) {
 	k.crypt(&k.rtp, ssrc, index, pkt[hdr:l.end])
 	copy(pkt[l.tag:], k.authRTP(pkt, l, index))
 }
 
-func (k *counterMode) openRTP(pkt []byte, hdr int, l *layout, ssrc uint32, index uint64) bool {
+func (k *counterMode) openRTP(pkt []byte, hdr int, l layout, ssrc uint32, index uint64) bool {
 	if subtle.ConstantTimeCompare(pkt[l.tag:], k.authRTP(pkt, l, index)) != 1 {
 		return false
 	}
@@ -104,19 +104,19 @@ func (k *counterMode) openRTP(pkt []byte, hdr int, l *layout, ssrc uint32, index
 }
 
 // authRTP returns the tag over the packet up to the MKI and the rollover counter (RFC 3711 section 4.2).
-func (k *counterMode) authRTP(pkt []byte, l *layout, index uint64) []byte {
+func (k *counterMode) authRTP(pkt []byte, l layout, index uint64) []byte {
 	binary.BigEndian.PutUint32(k.roc[:], uint32(index>>16))
 	return k.hmac(&k.rtp, pkt[:l.end], k.roc[:])[:k.tagRTP]
 }
 
-func (k *counterMode) sealRTCP(pkt []byte, l *layout, ssrc, word uint32) {
+func (k *counterMode) sealRTCP(pkt []byte, l layout, ssrc, word uint32) {
 	if word&encryptedRTCP != 0 {
 		k.crypt(&k.rtcp, ssrc, uint64(word&^encryptedRTCP), pkt[headerRTCP:l.end])
 	}
 	copy(pkt[l.tag:], k.authRTCP(pkt, l))
 }
 
-func (k *counterMode) openRTCP(pkt []byte, l *layout, ssrc, word uint32) bool {
+func (k *counterMode) openRTCP(pkt []byte, l layout, ssrc, word uint32) bool {
 	if subtle.ConstantTimeCompare(pkt[l.tag:], k.authRTCP(pkt, l)) != 1 {
 		return false
 	}
@@ -127,7 +127,7 @@ func (k *counterMode) openRTCP(pkt []byte, l *layout, ssrc, word uint32) bool {
 }
 
 // authRTCP returns the tag over the packet up to the MKI: the SRTCP word is within.
-func (k *counterMode) authRTCP(pkt []byte, l *layout) []byte {
+func (k *counterMode) authRTCP(pkt []byte, l layout) []byte {
 	return k.hmac(&k.rtcp, pkt[:l.mki], nil)[:k.tagRTCP]
 }
 

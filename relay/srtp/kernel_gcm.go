@@ -49,15 +49,15 @@ func (keys *gcmKeys) expand(s Suite, from *session) error {
 	return err
 }
 
-func (k *galoisMode) sealRTP(pkt []byte, hdr int, l *layout, ssrc uint32, index uint64) {
+func (k *galoisMode) sealRTP(pkt []byte, hdr int, l layout, ssrc uint32, index uint64) {
 	k.rtp.aead.Seal(pkt[hdr:hdr], k.nonce(&k.rtp, ssrc, index), pkt[hdr:l.end], pkt[:hdr])
 }
 
-func (k *galoisMode) openRTP(pkt []byte, hdr int, l *layout, ssrc uint32, index uint64) bool {
+func (k *galoisMode) openRTP(pkt []byte, hdr int, l layout, ssrc uint32, index uint64) bool {
 	return open(k.rtp.aead, pkt[hdr:l.end+tagGCM], k.nonce(&k.rtp, ssrc, index), pkt[:hdr])
 }
 
-func (k *galoisMode) sealRTCP(pkt []byte, l *layout, ssrc, word uint32) {
+func (k *galoisMode) sealRTCP(pkt []byte, l layout, ssrc, word uint32) {
 	nonce := k.nonce(&k.rtcp, ssrc, uint64(word&^encryptedRTCP))
 	if word&encryptedRTCP != 0 {
 		k.rtcp.aead.Seal(pkt[headerRTCP:headerRTCP], nonce, pkt[headerRTCP:l.end], k.aadRTCP(pkt, word))
@@ -70,7 +70,7 @@ func (k *galoisMode) sealRTCP(pkt []byte, l *layout, ssrc, word uint32) {
 	copy(pkt[l.tag:], tag)
 }
 
-func (k *galoisMode) openRTCP(pkt []byte, l *layout, ssrc, word uint32) bool {
+func (k *galoisMode) openRTCP(pkt []byte, l layout, ssrc, word uint32) bool {
 	nonce := k.nonce(&k.rtcp, ssrc, uint64(word&^encryptedRTCP))
 	if word&encryptedRTCP != 0 {
 		return open(k.rtcp.aead, pkt[headerRTCP:l.end+tagGCM], nonce, k.aadRTCP(pkt, word))

@@ -76,7 +76,7 @@ func (c *Cipher) lengthRTCP(pkt []byte) verdict.Verdict {
 }
 
 // mkiMatches compares the packet's MKI with the negotiated one; it is true when none was negotiated.
-func (c *Cipher) mkiMatches(pkt []byte, l *layout) bool {
+func (c *Cipher) mkiMatches(pkt []byte, l layout) bool {
 	n := int(c.mkiLen)
 	return subtle.ConstantTimeCompare(pkt[l.mki:l.mki+n], c.mki[:n]) == 1
 }

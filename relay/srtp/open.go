@@ -21,7 +21,7 @@ func (c *Cipher) OpenRTP(rx *RX, pkt []byte, hdr int) (n int, index uint64, v ve
 	if l.end < hdr {
 		return 0, 0, verdict.TooShort
 	}
-	if !c.mkiMatches(pkt, &l) {
+	if !c.mkiMatches(pkt, l) {
 		return 0, 0, verdict.BadMKI
 	}
 	seq, ssrc := binary.BigEndian.Uint16(pkt[2:]), binary.BigEndian.Uint32(pkt[8:])
@@ -33,7 +33,7 @@ func (c *Cipher) OpenRTP(rx *RX, pkt []byte, hdr int) (n int, index uint64, v ve
 		return 0, 0, verdict.KeyExpired
 	}
 
-	index, v = c.prove(&source, pkt, hdr, &l, seq)
+	index, v = c.prove(&source, pkt, hdr, l, seq)
 	if v != verdict.Forward {
 		return 0, 0, v
 	}
@@ -48,7 +48,7 @@ func (c *Cipher) OpenRTP(rx *RX, pkt []byte, hdr int) (n int, index uint64, v ve
 
 // prove returns the first index that may be used and whose tag verifies. Otherwise it returns BadTag if any tag was
 // checked, and if none was, why the likeliest index may not be used.
-func (c *Cipher) prove(s *rxSource, pkt []byte, hdr int, l *layout, seq uint16) (uint64, verdict.Verdict) {
+func (c *Cipher) prove(s *rxSource, pkt []byte, hdr int, l layout, seq uint16) (uint64, verdict.Verdict) {
 	refused := verdict.Forward
 	list, n := s.candidates(seq)
 	for _, index := range list[:n] {
@@ -82,7 +82,7 @@ func (c *Cipher) OpenRTCP(rx *RX, pkt []byte) (n int, v verdict.Verdict) {
 	if l.end < headerRTCP {
 		return 0, verdict.TooShort
 	}
-	if !c.mkiMatches(pkt, &l) {
+	if !c.mkiMatches(pkt, l) {
 		return 0, verdict.BadMKI
 	}
 	ssrc, word := binary.BigEndian.Uint32(pkt[4:]), binary.BigEndian.Uint32(pkt[l.word:])
@@ -100,7 +100,7 @@ func (c *Cipher) OpenRTCP(rx *RX, pkt []byte) (n int, v verdict.Verdict) {
 	if v = source.rtcp.check(index); v != verdict.Forward {
 		return 0, v
 	}
-	if !c.kernel.openRTCP(pkt, &l, ssrc, word) {
+	if !c.kernel.openRTCP(pkt, l, ssrc, word) {
 		return 0, verdict.BadTag
 	}
 

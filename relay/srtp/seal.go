@@ -42,7 +42,7 @@ func (c *Cipher) SealRTP(tx *TX, pkt []byte, hdr int) (n int, v verdict.Verdict)
 
 	pkt = pkt[:l.size]
 	copy(pkt[l.mki:], c.mki[:c.mkiLen])
-	c.kernel.sealRTP(pkt, hdr, &l, ssrc, index)
+	c.kernel.sealRTP(pkt, hdr, l, ssrc, index)
 	return l.size, verdict.Forward
 }
 
@@ -81,6 +81,6 @@ func (c *Cipher) SealRTCP(tx *TX, pkt []byte) (n int, v verdict.Verdict) {
 	pkt = pkt[:l.size]
 	copy(pkt[l.mki:], c.mki[:c.mkiLen])
 	binary.BigEndian.PutUint32(pkt[l.word:], word)
-	c.kernel.sealRTCP(pkt, &l, ssrc, word)
+	c.kernel.sealRTCP(pkt, l, ssrc, word)
 	return l.size, verdict.Forward
 }

@@ -1,0 +1,45 @@
+# Tandem. `make demo` and `make test` do all their own set-up on a Debian machine with Go and make.
+
+GO      ?= go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -ldflags '-X main.version=$(VERSION)'
+
+FUZZTIME  ?= 10s
+BENCHTIME ?= 1s
+
+.PHONY: build demo run test lint fuzz bench peers clean
+
+build: ## both binaries, in bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build $(LDFLAGS) -o bin/ ./cmd/...
+
+demo: build ## a real call through Tandem, on loopback
+	./bin/tandem demo $(DEMO)
+
+run: build ## both planes on loopback, waiting for a call
+	./bin/tandem run $(RUN)
+
+peers: ## the Debian packages that serve as real peers, where they are missing
+	@./bench/peers/install
+
+test: peers build ## everything, twice: as built, and under the race detector
+	$(GO) run ./internal/suite
+
+lint: ## gofmt, go vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { echo 'gofmt would change:'; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+fuzz: ## every fuzz target, FUZZTIME each
+	@$(GO) list ./... | while read -r package; do \
+		for target in $$($(GO) test -list '^Fuzz' "$$package" | grep '^Fuzz'); do \
+			echo "== $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+		done; \
+	done
+
+bench: ## the Go benchmark suite
+	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
+
+clean:
+	rm -rf bin

@@ -1,0 +1,76 @@
+// Command tandem is the product: both planes, together or apart, and the tools to drive and to look at them. Each
+// subcommand is one thin file; what it does lives in relay, signaling and internal.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set by the build (-ldflags "-X main.version=..."); a plain go build uses the module's.
+var version = ""
+
+// commands are the subcommands, as kong reads them.
+type commands struct {
+	Run   runCmd   `cmd:"" help:"Run both planes in one process: without -c on loopback, ready for a first call."`
+	Relay relayCmd `cmd:"" help:"Run the media plane."`
+	SIP   sipCmd   `cmd:"" name:"sip" help:"Run the call plane."`
+	Check checkCmd `cmd:"" help:"Say what is wrong with a configuration, or what was understood."`
+	Ctl   ctlCmd   `cmd:"" help:"Call one method of a control socket and print its answer."`
+	Demo  demoCmd  `cmd:"" help:"Place a real call through Tandem on loopback and report what was heard."`
+
+	Version kong.VersionFlag `help:"Print the version."`
+}
+
+// streams are where a command reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+func main() {
+	if version == "" {
+		version = "devel"
+		if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+			version = info.Main.Version
+		}
+	}
+	var c commands
+	parsed := kong.Parse(&c,
+		kong.Name("tandem"),
+		kong.Description("A media relay and SIP trunking gateway: trunks to trunks, SRTP to RTP."),
+		kong.Vars{"version": version},
+		kong.UsageOnError(),
+	)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	io := streams{os.Stdin, os.Stdout, os.Stderr}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	if err := parsed.Run(io); err != nil {
+		stop()
+		os.Exit(complain(os.Stderr, err))
+	}
+}
+
+// exit is an error whose message, if any, was already printed.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+
+// complain prints a user's mistake as one clear line, and returns the exit code.
+func complain(w io.Writer, err error) int {
+	var code exit
+	if errors.As(err, &code) {
+		return int(code)
+	}
+	fmt.Fprintf(w, "tandem: %v\n", err)
+	return 1
+}

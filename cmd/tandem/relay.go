@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/user"
+	"runtime"
+	"slices"
+	"strconv"
+
+	"tandem/internal/config"
+	"tandem/internal/control"
+	"tandem/internal/metrics"
+	"tandem/relay"
+	"tandem/relay/netio"
+)
+
+// relayCmd runs the media plane alone.
+type relayCmd struct {
+	Config  string `short:"c" type:"path" help:"The configuration file; without one: loopback, network \"local\"."`
+	Socket  string `env:"TANDEM_SOCKET" type:"path" help:"The control socket, instead of the configuration's."`
+	Metrics string `help:"Address of /metrics, instead of the configuration's; off disables it."`
+}
+
+// Run implements kong's command.
+func (c *relayCmd) Run(ctx context.Context, s streams) error {
+	cfg, err := loadOr(c.Config, config.Embedded)
+	if err != nil {
+		return reported(s, err)
+	}
+	override(&cfg.Control.Socket, c.Socket)
+	override(&cfg.Metrics.Relay, c.Metrics)
+	log := logger(s.err, cfg.Log)
+	p, err := openRelay(cfg, log)
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	log.Info("relay stops")
+	return p.Close()
+}
+
+// relayPlane is the media plane with its control socket and its metrics.
+type relayPlane struct {
+	relay   *relay.Relay
+	server  *control.Server
+	metrics *metrics.Endpoint
+	served  chan error
+}
+
+// openRelay starts the media plane as the configuration says. When it returns, the control socket answers.
+func openRelay(cfg *config.Config, log *slog.Logger) (*relayPlane, error) {
+	files, err := netio.RaiseFileLimit()
+	if err != nil {
+		log.Warn("file limit not raised", "error", err)
+	}
+	o, err := relayOptions(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	p := &relayPlane{served: make(chan error, 1)}
+	if p.relay, err = relay.Open(o); err != nil {
+		return nil, err
+	}
+	so, err := serverOptions(&cfg.Control, log)
+	if err == nil {
+		so.Handler, so.OnClose = p.relay, p.relay.Gone
+		p.server, err = control.Listen(so)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.relay.Close())
+	}
+	go func() { p.served <- p.server.Serve() }()
+	if p.metrics, err = metrics.Serve(cfg.Metrics.Relay, metrics.NewRelay(version, p.relay.Stats)); err != nil {
+		return nil, errors.Join(err, p.server.Close(), p.relay.Close())
+	}
+	log.Info("relay ready", "engine", p.relay.Engine(), "workers", o.Workers, "sessions", o.Sessions, "open_files", files,
+		"socket", cfg.Control.Socket, "metrics", p.metrics.Address())
+	return p, nil
+}
+
+// Close ends the sessions and gives everything back.
+func (p *relayPlane) Close() error {
+	return errors.Join(p.server.Close(), p.metrics.Close(), p.relay.Close())
+}
+
+// relayOptions turns the media part of the configuration into the relay's options.
+func relayOptions(cfg *config.Config, log *slog.Logger) (relay.Options, error) {
+	m := &cfg.Media
+	o := relay.Options{
+		Workers: m.Workers, Sessions: m.Sessions,
+		Initial: m.Timeouts.Initial, Running: m.Timeouts.Running, Orphan: m.Timeouts.Orphan,
+		PortsPrefer: m.Ports.Prefer, PortsNever: m.Ports.Never,
+		Version: version, Log: log,
+	}
+	if o.Workers == 0 {
+		o.Workers = max(1, runtime.NumCPU()-1)
+	}
+	switch m.Engine {
+	case "", "auto", "sockets":
+		log.Info("engine chosen", "engine", "sockets", "asked", m.Engine)
+	default:
+		return o, fmt.Errorf("media.engine: %q is unknown to this build; use auto or sockets", m.Engine)
+	}
+	names := make([]string, 0, len(m.Networks))
+	for name := range m.Networks {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		n := m.Networks[name]
+		made := relay.Network{
+			Name: name, Addresses: n.Addresses, Low: n.Ports.Low, High: n.Ports.High, Advertise: n.Advertise, DSCP: config.DefaultDSCP,
+		}
+		if n.DSCP != nil {
+			made.DSCP = uint8(*n.DSCP)
+		}
+		o.Networks = append(o.Networks, made)
+	}
+	return o, nil
+}
+
+// serverOptions turns the control part of the configuration into the socket's options.
+func serverOptions(c *config.Control, log *slog.Logger) (control.ServerOptions, error) {
+	mode, err := strconv.ParseUint(c.Mode, 8, 32)
+	if err != nil {
+		return control.ServerOptions{}, fmt.Errorf("control.mode: %q is no octal mode", c.Mode)
+	}
+	o := control.ServerOptions{Path: c.Socket, Mode: os.FileMode(mode), Group: c.Group, Log: log}
+	for _, name := range c.Users {
+		id, err := numeric(name, func() (string, error) {
+			u, err := user.Lookup(name)
+			if err != nil {
+				return "", err
+			}
+			return u.Uid, nil
+		})
+		if err != nil {
+			return o, fmt.Errorf("control.users: %q: %w", name, err)
+		}
+		o.AllowUIDs = append(o.AllowUIDs, id)
+	}
+	for _, name := range c.Groups {
+		id, err := numeric(name, func() (string, error) {
+			g, err := user.LookupGroup(name)
+			if err != nil {
+				return "", err
+			}
+			return g.Gid, nil
+		})
+		if err != nil {
+			return o, fmt.Errorf("control.groups: %q: %w", name, err)
+		}
+		o.AllowGIDs = append(o.AllowGIDs, id)
+	}
+	return o, nil
+}
+
+// numeric returns name as an id, or what the system's database says.
+func numeric(name string, lookup func() (string, error)) (uint32, error) {
+	text := name
+	if _, err := strconv.ParseUint(name, 10, 32); err != nil {
+		if text, err = lookup(); err != nil {
+			return 0, err
+		}
+	}
+	id, err := strconv.ParseUint(text, 10, 32)
+	return uint32(id), err
+}
+
+// loadOr reads the configuration, or without a path makes the given one.
+func loadOr(path string, otherwise func() *config.Config) (*config.Config, error) {
+	if path == "" {
+		return otherwise(), nil
+	}
+	return config.Load(path)
+}
+
+func override(field *string, flag string) {
+	if flag != "" {
+		*field = flag
+	}
+}
+
+// logger writes events as the configuration says.
+func logger(w io.Writer, c config.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

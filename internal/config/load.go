@@ -1,0 +1,153 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// maxFile bounds what the YAML parser sees, in bytes: some thousand trunks. The parser recurses with every bracket and takes
+// time with the square of their number, so that a file that is no config at all should not reach it.
+const maxFile = 512 << 10
+
+// Load reads the file at path. The error is of type Errors if the file could be read at all.
+func Load(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w; give the path of the file with -c", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	return Parse(path, b)
+}
+
+// Parse reads the content of a file; name stands for it in errors. Defaults are filled in and every value is checked, so
+// that a Config without an error needs no further checks but those that only the machine can make: that files,
+// addresses and users exist. The error is of type Errors and holds everything that was found.
+func Parse(name string, b []byte) (*Config, error) {
+	d := &document{file: name, at: make(map[string]place), wrong: make(map[string]bool)}
+	c := new(Config)
+	if root, ok := d.read(b); ok {
+		if root != nil {
+			d.decode("", root, reflect.ValueOf(c).Elem())
+		}
+		c.fill(d)
+		c.check(d)
+	}
+	if len(d.errs) > 0 {
+		d.errs.sort()
+		return nil, d.errs
+	}
+	return c, nil
+}
+
+// read parses the YAML into its tree. Root is nil for a file without content; ok is false after an error.
+func (d *document) read(b []byte) (root ast.Node, ok bool) {
+	b = bytes.TrimPrefix(b, []byte("\ufeff")) // the byte order mark that some editors put first
+	if !d.readable(b) {
+		return nil, false
+	}
+	file, err := parser.ParseBytes(b, 0, parser.AllowDuplicateMapKey()) // duplicates are ours to report, with the others
+	if err != nil {
+		line, column, message := 1, 1, err.Error()
+		if e := yaml.Error(nil); errors.As(err, &e) {
+			message = e.GetMessage()
+			if tk := e.GetToken(); tk != nil && tk.Position != nil {
+				line, column = tk.Position.Line, tk.Position.Column
+			}
+		}
+		d.syntax(line, column, message+"; check the indentation, and quote values that begin with [ { * & ! @ or contain ': '")
+		return nil, false
+	}
+	for _, doc := range file.Docs {
+		switch {
+		case doc.Body == nil || doc.Body.Type() == ast.CommentType || doc.Body.Type() == ast.DirectiveType:
+		case root != nil:
+			line, column := position(doc.Body)
+			d.syntax(line, column, "a second document begins here; keep one, without --- between")
+			return nil, false
+		default:
+			root = doc.Body
+		}
+	}
+	if _, isMap := root.(ast.MapNode); root != nil && !isMap {
+		line, column := position(root)
+		d.syntax(line, column, "the file is no mapping; begin it with keys such as media: and sip:")
+		return nil, false
+	}
+	return root, true
+}
+
+// readable refuses what the parser should not see.
+func (d *document) readable(b []byte) bool {
+	if len(b) > maxFile {
+		d.syntax(1, 1, fmt.Sprintf("the file is larger than %d bytes; is this the right file?", maxFile))
+		return false
+	}
+	for i, line := range bytes.Split(b, []byte("\n")) {
+		for j := 0; j < len(line); {
+			r, size := utf8.DecodeRune(line[j:])
+			if (r == utf8.RuneError && size <= 1) || (r < ' ' && r != '\t' && r != '\r') {
+				d.syntax(i+1, utf8.RuneCount(line[:j])+1, fmt.Sprintf("byte 0x%02x is not text; save the file as UTF-8", line[j]))
+				return false
+			}
+			j += size
+		}
+	}
+	return true
+}
+
+// Embedded is the config of `tandem run` without a file: everything on loopback, calls to 127.0.0.1:5060 leave for a phone
+// at 127.0.0.1:5090.
+func Embedded() *Config {
+	c, err := Parse("embedded", []byte(strings.TrimSpace(embedded)))
+	if err != nil {
+		panic(err) // a constant: the test of this function is the proof that it is valid
+	}
+	return c
+}
+
+const embedded = `
+media:
+  networks:
+    local:
+      addresses: [127.0.0.1]
+      ports: 40000-49999
+sip:
+  listeners:
+    local-udp:
+      transport: udp
+      address: 127.0.0.1:5060
+    local-udp2:
+      transport: udp
+      address: 127.0.0.1:5070
+  trunks:
+    caller:
+      listener: local-udp
+      peer: 127.0.0.1:5080
+      sources: [127.0.0.0/8]
+      network: local
+      options: {off: true}
+    callee:
+      listener: local-udp2
+      peer: 127.0.0.1:5090
+      sources: [127.0.0.0/8]
+      network: local
+      options: {off: true}
+  routes:
+    - name: local
+      from: [caller]
+      to: [callee]
+`

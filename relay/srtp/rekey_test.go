@@ -1,0 +1,201 @@
+package srtp
+
+import (
+	"bytes"
+	"testing"
+
+	"tandem/relay/verdict"
+)
+
+func TestANewKeyTriesThreeRolloverCountersAndKeepsTheOneThatVerifies(t *testing.T) {
+	for _, peer := range []struct {
+		name    string
+		roc     uint32
+		refused uint32 // a counter that was a candidate until another one verified
+	}{
+		{"resets the counter", 0, 5},
+		{"carries the counter", 5, 0},
+		{"carries it and has rolled over since", 6, 0},
+	} {
+		t.Run(peer.name, func(t *testing.T) {
+			everySuite(t, func(t *testing.T, p *pair) {
+				var old RX
+				old.sources[0], old.n = rxSource{ssrc: testSSRC, rtp: window{next: index(5, 40_001)}, spoke: true}, 1
+				p.rx.Rekey(&old)
+				before := p.rx
+				p.opens(t, p.sealedAt(testSSRC, 7, 40_100), verdict.BadTag, 0)
+				if p.rx != before {
+					t.Fatal("a counter that is no candidate settled the question")
+				}
+				p.opens(t, p.sealedAt(testSSRC, peer.roc, 40_100), verdict.Forward, index(peer.roc, 40_100))
+				p.opens(t, p.sealedAt(testSSRC, peer.refused, 40_101), verdict.BadTag, 0)
+				p.opens(t, p.sealedAt(testSSRC, peer.roc, 40_101), verdict.Forward, index(peer.roc, 40_101))
+				p.opens(t, p.sealedAt(testSSRC, peer.roc, 40_101), verdict.Replayed, 0)
+			})
+		})
+	}
+}
+
+func TestAnSSRCThatIsNewUnderANewKeyStartsAtRolloverZero(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		var old RX
+		old.sources[0], old.n = rxSource{ssrc: testSSRC, rtp: window{next: index(5, 1)}, spoke: true}, 1
+		p.rx.Rekey(&old)
+		p.opens(t, p.sealedAt(testSSRC+1, 5, 1), verdict.BadTag, 0)
+		p.opens(t, p.sealedAt(testSSRC+1, 0, 1), verdict.Forward, 1)
+	})
+}
+
+func TestHintsOfFormerKeysNeverFillTheTable(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		for ssrc := range uint32(3 * MaxSSRC) { // a peer that changes its SSRC with every key
+			p.opens(t, p.sealedAt(ssrc, 0, 1), verdict.Forward, 1)
+			old := p.rx
+			p.rx.Rekey(&old)
+		}
+		for ssrc := range uint32(MaxSSRC) { // sixteen that speak still have their places, and no more
+			p.opens(t, p.sealedAt(1000+ssrc, 0, 1), verdict.Forward, 1)
+		}
+		p.opens(t, p.sealedAt(2000, 0, 1), verdict.SSRCFull, 0)
+	})
+}
+
+func TestAHintSurvivesAKeyThatWasNeverUsed(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		var first, second RX
+		first.sources[0], first.n = rxSource{ssrc: testSSRC, rtp: window{next: index(5, 1)}, spoke: true}, 1
+		second.Rekey(&first)
+		p.rx.Rekey(&second)
+		p.opens(t, p.sealedAt(testSSRC, 5, 2), verdict.Forward, index(5, 2))
+	})
+}
+
+func TestRTCPUnderANewKeyLeavesTheCandidates(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		var old RX
+		old.sources[0], old.n = rxSource{ssrc: testSSRC, rtp: window{next: index(5, 1)}, spoke: true}, 1
+		p.rx.Rekey(&old)
+		if _, v := p.open.OpenRTCP(&p.rx, p.sealedRTCP(t, testSSRC)); v != verdict.Forward {
+			t.Fatal(v)
+		}
+		p.opens(t, p.sealedAt(testSSRC, 5, 2), verdict.Forward, index(5, 2))
+	})
+}
+
+func TestPacketsUnderTheOldKeyStillOpenAfterTheNewKeyFailedOnThem(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		k := mustKeys(t, p.keys.suite, 99, p.keys.mki[:p.keys.mkiLen], false)
+		next := pairFrom(t, k)
+		p.opens(t, p.sealed(t, testSSRC, 1), verdict.Forward, 1)
+		next.rx.Rekey(&p.rx)
+
+		inFlight, plain := p.sealed(t, testSSRC, 2), rtpPacket(testSSRC, 2, 20)
+		if _, _, v := next.open.OpenRTP(&next.rx, inFlight, headerRTP); v != verdict.BadTag {
+			t.Fatalf("the new key: %v", v)
+		}
+		n, _, v := p.open.OpenRTP(&p.rx, inFlight, headerRTP) // the same buffer
+		if v != verdict.Forward || !bytes.Equal(inFlight[:n], plain) {
+			t.Fatalf("the old key: %v", v)
+		}
+		inFlight = p.sealedRTCP(t, testSSRC)
+		if _, v := next.open.OpenRTCP(&next.rx, inFlight); v != verdict.BadTag {
+			t.Fatalf("the new key on RTCP: %v", v)
+		}
+		if _, v := p.open.OpenRTCP(&p.rx, inFlight); v != verdict.Forward {
+			t.Fatalf("the old key on RTCP: %v", v)
+		}
+	})
+}
+
+func TestANewEndpointWithTheSameKeyMayJumpAheadButNeverReplay(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		p.opens(t, p.sealedAt(testSSRC, 0, 65_535), verdict.Forward, 65_535)
+		heard := p.sealedAt(testSSRC, 1, 100)
+		p.opens(t, heard, verdict.Forward, index(1, 100))
+		jump := p.sealedAt(testSSRC, 1, 50_000) // the nearest index would be in rollover period 0
+		p.opens(t, jump, verdict.TooOld, 0)
+
+		p.rx.Retry()
+		p.opens(t, heard, verdict.BadTag, 0)                           // Replayed at its index, and it fits no other
+		p.opens(t, p.sealedAt(testSSRC, 0, 50_000), verdict.BadTag, 0) // old index: not accepted at any counter
+		p.opens(t, jump, verdict.Forward, index(1, 50_000))
+		p.opens(t, jump, verdict.Replayed, 0)
+		p.opens(t, heard, verdict.BadTag, 0)                           // its sequence number now means a period ahead
+		p.opens(t, p.sealedAt(testSSRC, 2, 50_001), verdict.BadTag, 0) // settled: candidates are gone
+	})
+}
+
+func TestRetryOfAnUnusedStateChangesNothing(t *testing.T) {
+	var rx RX
+	rx.Retry()
+	if rx != (RX{}) {
+		t.Error("the zero RX changed")
+	}
+}
+
+func TestRolloverIsFollowedOverLostPackets(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		for _, at := range []uint64{65_500, 65_536 + 30_000, 65_536 + 62_000, 2*65_536 + 28_000, 2*65_536 + 60_768} {
+			p.opens(t, p.sealedAt(testSSRC, uint32(at>>16), uint16(at)), verdict.Forward, at)
+		}
+	})
+}
+
+func TestAKeyExpires(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		rtp, rtcp := p.sealed(t, testSSRC, 1), p.sealedRTCP(t, testSSRC)
+		for _, full := range []struct {
+			name string
+			rx   RX
+			rtp  verdict.Verdict
+			rtcp verdict.Verdict
+		}{
+			{"2^48 SRTP packets", RX{opened: lifeRTP}, verdict.KeyExpired, verdict.Forward},
+			{"2^31 SRTCP packets", RX{openedRTCP: lifeRTCP}, verdict.Forward, verdict.KeyExpired},
+		} {
+			rx := full.rx
+			if _, _, v := p.open.OpenRTP(&rx, clone(rtp), headerRTP); v != full.rtp {
+				t.Errorf("%s, RTP: %v", full.name, v)
+			}
+			if _, v := p.open.OpenRTCP(&rx, clone(rtcp)); v != full.rtcp {
+				t.Errorf("%s, RTCP: %v", full.name, v)
+			}
+		}
+		// The rollover counter has 32 bits and must not come round.
+		p.rx.sources[0], p.rx.n = rxSource{ssrc: testSSRC, rtp: window{next: lifeRTP - 1}, spoke: true}, 1
+		p.opens(t, p.sealedAt(testSSRC, 1<<32-1, 65_535), verdict.Forward, lifeRTP-1)
+		before := p.rx
+		p.opens(t, p.sealedAt(testSSRC, 0, 0), verdict.KeyExpired, 0)
+		if p.rx != before {
+			t.Error("the state moved")
+		}
+	})
+}
+
+func TestAKeyAnnouncesItsEnd(t *testing.T) {
+	one := func(s rxSource) RX { return RX{n: 1, sources: [MaxSSRC]rxSource{s}} }
+	for _, c := range []struct {
+		name string
+		rx   RX
+		want bool
+	}{
+		{"new", RX{}, false},
+		{"SRTP packets before", RX{opened: lifeRTP/16*15 - 1}, false},
+		{"SRTP packets", RX{opened: lifeRTP / 16 * 15}, true},
+		{"SRTCP packets before", RX{openedRTCP: lifeRTCP/16*15 - 1}, false},
+		{"SRTCP packets", RX{openedRTCP: lifeRTCP / 16 * 15}, true},
+		{"SRTP index", one(rxSource{rtp: window{next: lifeRTP / 16 * 15}}), true},
+		{"SRTCP index", one(rxSource{rtcp: window{next: lifeRTCP / 16 * 15}}), true},
+		{"indices before", one(rxSource{rtp: window{next: 1 << 47}, rtcp: window{next: 1 << 30}}), false},
+	} {
+		if got := c.rx.Expiring(); got != c.want {
+			t.Errorf("receiving, %s: %v", c.name, got)
+		}
+		s := c.rx.sources[0]
+		tx := TX{sealed: c.rx.opened, sealedRTCP: c.rx.openedRTCP, n: c.rx.n}
+		tx.sources[0] = txSource{rtp: s.rtp, rtcp: uint32(s.rtcp.next)}
+		if got := tx.Expiring(); got != c.want {
+			t.Errorf("sending, %s: %v", c.name, got)
+		}
+	}
+}

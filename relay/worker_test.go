@@ -1,0 +1,206 @@
+package relay
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime"
+	"testing"
+
+	"tandem/internal/control"
+	"tandem/relay/netio"
+	"tandem/relay/netio/fake"
+	"tandem/relay/verdict"
+)
+
+func TestEveryPacketHasExactlyOneVerdict(t *testing.T) {
+	h := open(t, nil)
+	s := h.call("one", func(a, _ *control.Leg) { a.RX, a.TX = crypto(1), crypto(2) })
+	a, b := leg1(s, "a"), leg1(s, "b")
+	toUs := pion(t, 1)
+	good := sealed(t, toUs, packet(7, 1))
+	forged := sealed(t, toUs, packet(7, 2))
+	forged[len(forged)-1] ^= 1
+	lying := packet(7, 3)
+	lying[0] = 0x8f // 15 contributing sources, as far as it says
+	for _, p := range []struct {
+		at   string
+		from netip.AddrPort
+		data []byte
+	}{
+		{a.Local, alice, good}, {a.Local, alice, good}, {a.Local, alice, forged}, {a.Local, alice, packet(7, 4)},
+		{a.Local, mallet, good}, {a.Local, alice, nil}, {a.Local, alice, []byte{0x80}}, {a.Local, alice, lying[:20]},
+		{a.Local, alice, make([]byte, 20)}, {a.Local, alice, []byte{22, 1, 2}}, {a.Local, alice, []byte{99, 1, 2}},
+		{a.LocalRTCP, alice, report(1)}, {b.Local, bob, packet(8, 1)}, {b.Local, bob, packet(8, 1)}, {b.Local, mallet, packet(8, 2)},
+		{b.LocalRTCP, netip.AddrPortFrom(bob.Addr(), bob.Port()+1), report(8)}, {"198.18.0.1:9", bob, packet(8, 1)},
+		{b.Local, bob, make([]byte, 3000)},
+	} {
+		h.arrive(p.at, p.from, p.data)
+	}
+	stats := h.relay.Stats()
+	sum := stats.Forwarded
+	for _, n := range stats.Drops {
+		sum += n
+	}
+	if stats.Received != 18 || sum != stats.Received {
+		t.Errorf("received %d, forwarded %d, dropped %v: the sum is %d", stats.Received, stats.Forwarded, stats.Drops, sum)
+	}
+	if stats.Forwarded != uint64(len(h.left())) {
+		t.Errorf("forwarded %d is not what left", stats.Forwarded)
+	}
+	closed := must[control.SessionState](h, control.MethodClose, control.Ref{ID: "one"})
+	var drops uint64
+	for _, l := range closed.Streams[0].Legs {
+		for _, n := range l.Drops {
+			drops += n
+		}
+	}
+	if unleased := uint64(1); drops+unleased != stats.Received-stats.Forwarded {
+		t.Errorf("the legs count %d drops, the relay %v", drops, stats.Drops)
+	}
+}
+
+// replayed prepares a batch for a queue that returns it again and again: packets from the peers of n sessions.
+func replayed(h *house, n int, change func(a, b *control.Leg), data func(i int) ([]byte, netip.AddrPort)) {
+	var batch []fake.Datagram
+	for i := range n {
+		s := h.call(fmt.Sprint("session", i), change)
+		if len(batch) < netio.BatchSize {
+			b, from := data(i)
+			batch = append(batch, fake.Datagram{Local: local(leg1(s, "a").Local), Peer: netio.AddrFrom(from), Data: b})
+		}
+	}
+	h.engine.Replay(0, batch)
+}
+
+// rounds runs the packet path in the worker's own thread, n batches of it, and returns how many objects were allocated.
+func rounds(h *house, n int) (allocated uint64) {
+	w := h.relay.workers[0]
+	w.do(func(now int64) {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for i := range n {
+			if err := w.queue.Recv(&w.batch, 0); err != nil {
+				panic(err)
+			}
+			w.forward(now + int64(i)*20e6) // a packet of every call each 20 ms
+		}
+		runtime.ReadMemStats(&after)
+		allocated = after.Mallocs - before.Mallocs
+	})
+	return allocated
+}
+
+func TestTheWorkerAllocatesNothingWhateverBecomesOfThePacket(t *testing.T) {
+	forged := make([]byte, 182)
+	copy(forged, packet(7, 1))
+	secure := func(a, _ *control.Leg) { a.RX, a.TX = crypto(1), crypto(2) }
+	toSecure := func(_, b *control.Leg) { b.RX, b.TX = crypto(1), crypto(2) }
+	for _, c := range []struct {
+		fate   verdict.Verdict
+		change func(a, b *control.Leg)
+		data   []byte
+		from   netip.AddrPort
+	}{
+		{verdict.Forward, nil, packet(7, 1), alice},
+		{verdict.Stranger, nil, packet(7, 1), mallet},
+		{verdict.OverBudget, secure, forged, mallet},
+		{verdict.BadTag, secure, forged, alice},
+		{verdict.AlreadySealed, toSecure, packet(7, 1), alice},
+		{verdict.NoKey, func(a, _ *control.Leg) { a.Pin = "auth" }, packet(7, 1), alice},
+		{verdict.Held, func(a, _ *control.Leg) { a.Direction = "inactive" }, packet(7, 1), alice},
+		{verdict.TooShort, nil, []byte{0x80, 0, 1}, alice},
+		{verdict.BadHeader, nil, []byte{0x8f, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3}, alice},
+		{verdict.STUN, nil, make([]byte, 20), alice},
+		{verdict.NotRTP, nil, report(1), alice},
+	} {
+		t.Run(c.fate.String(), func(t *testing.T) {
+			h := open(t, nil)
+			replayed(h, 8, c.change, func(int) ([]byte, netip.AddrPort) { return c.data, c.from })
+			rounds(h, 50)
+			before := must[control.Stats](h, control.MethodStats, struct{}{})
+			if n := rounds(h, 200); n > 2 { // ReadMemStats itself may cost one or two
+				t.Errorf("%d objects allocated in 1,600 packets", n)
+			}
+			after := h.relay.Stats()
+			happened := after.Forwarded - before.Forwarded
+			if c.fate != verdict.Forward {
+				happened = after.Drops[c.fate.String()] - before.Drops[c.fate.String()]
+			}
+			if happened == 0 {
+				t.Errorf("no packet met this fate: %v", after.Drops)
+			}
+		})
+	}
+}
+
+func TestAHundredThousandForwardedPacketsAllocateNothing(t *testing.T) {
+	h := open(t, nil)
+	replayed(h, netio.BatchSize, nil, func(i int) ([]byte, netip.AddrPort) { return packet(uint32(i+1), 1), alice })
+	rounds(h, 10)
+	before := h.relay.Stats().Forwarded
+	if n := rounds(h, 100_000/netio.BatchSize+1); n > 2 {
+		t.Errorf("%d objects allocated", n)
+	}
+	if n := h.relay.Stats().Forwarded - before; n < 100_000 {
+		t.Errorf("only %d packets were forwarded", n)
+	}
+}
+
+func BenchmarkWorker(b *testing.B) {
+	plain := func(a, _ *control.Leg) {}
+	for _, mode := range []struct {
+		name   string
+		change func(a, b *control.Leg)
+	}{
+		{"rtp", plain},
+		{"seal", func(_, b *control.Leg) { b.RX, b.TX = crypto(1), crypto(2) }},
+	} {
+		for _, sessions := range []int{1, 100, 10_000} {
+			b.Run(fmt.Sprintf("%s/%d", mode.name, sessions), func(b *testing.B) { benchmarkWorker(b, sessions, mode.change) })
+		}
+	}
+}
+
+// benchmarkWorker forwards batches that visit the sessions in turn: the sequence numbers move on, so that sealing works.
+func benchmarkWorker(b *testing.B, sessions int, change func(a, b *control.Leg)) {
+	h := open(b, func(o *Options) {
+		o.Sessions = sessions
+		o.Networks[0].Low, o.Networks[0].High = 1024, 33_023
+		o.Networks[1].Low, o.Networks[1].High = 33_024, 65_023
+	})
+	ports := make([]netio.Local, sessions)
+	for i := range sessions {
+		s := h.call(fmt.Sprint("session", i), func(a, b *control.Leg) { a.RTCP, b.RTCP = "mux", "mux"; change(a, b) })
+		ports[i] = local(leg1(s, "a").Local)
+	}
+	w := h.relay.workers[0]
+	h.engine.Replay(0, []fake.Datagram{{}}) // sent packets are counted, not kept
+	b.ReportAllocs()
+	w.do(func(now int64) {
+		buffers := make([][]byte, netio.BatchSize)
+		for i := range buffers {
+			buffers[i] = make([]byte, netio.MaxDatagram)
+		}
+		seq, at := uint16(0), 0
+		template := packet(7, 0)
+		b.ResetTimer()
+		for done := 0; done < b.N; done += netio.BatchSize {
+			w.batch.N = netio.BatchSize
+			for i := range netio.BatchSize {
+				if at == len(ports) {
+					at, seq = 0, seq+1
+				}
+				data := buffers[i][:copy(buffers[i], template)]
+				data[2], data[3] = byte(seq>>8), byte(seq)
+				w.batch.Packets[i] = netio.Packet{Data: data, In: ports[at], Src: netio.AddrFrom(alice)}
+				at++
+			}
+			w.forward(now + int64(done)*1000)
+		}
+		b.StopTimer()
+	})
+	if stats := h.relay.Stats(); stats.Forwarded < uint64(b.N) {
+		b.Fatalf("forwarded %d of %d, dropped %v", stats.Forwarded, b.N, stats.Drops)
+	}
+}

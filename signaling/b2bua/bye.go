@@ -1,0 +1,111 @@
+package b2bua
+
+import (
+	"github.com/emiago/sipgo/sip"
+
+	"tandem/signaling/guard"
+)
+
+// Who ended a call, in its record.
+const (
+	byCaller = "caller"
+	byCallee = "callee"
+	byUs     = "tandem"
+)
+
+// goodbye is a BYE that waits for an ACK.
+type goodbye struct{ why []reason }
+
+// byed is a BYE of a peer. The other side gets one with the same Reason.
+func (c *call) byed(l *leg, in *guard.Inbound) {
+	if err := c.respond(in, 200, nil); err != nil {
+		c.log.Debug("response not sent", "code", 200, "error", err)
+	}
+	if l.ended {
+		return // it crossed ours
+	}
+	l.ended = true
+	c.endServed(l)
+	if c.phase < Answered { // a BYE inside the early dialog (RFC 3261 section 15.1.1): as good as a CANCEL
+		if l == c.a {
+			c.abandonAll("the caller hung up")
+			c.rejectBy(487, byCaller, "BYE before the answer")
+		}
+		return
+	}
+	by := byCaller
+	if l != c.a {
+		by = byCallee
+	}
+	why := reasons(in.Req)
+	c.rec.Cause = max(c.rec.Cause, q850(in.Req))
+	if o := c.other(l); o != nil {
+		c.sendBYE(o, why)
+	}
+	c.finish(200, by, "BYE")
+}
+
+// hangUp ends both sides, for a reason of ours.
+func (c *call) hangUp(code int, text string) {
+	switch {
+	case c.phase == Over:
+		return
+	case c.phase < Answered:
+		c.abandonAll(text)
+		c.reject(code, text, nil)
+		return
+	}
+	for _, l := range []*leg{c.a, c.peer} {
+		c.sendBYE(l, reasonSIP(code, text))
+	}
+	c.finish(code, byUs, text)
+}
+
+// sendBYE ends one leg. Towards the caller it waits until our 2xx is acknowledged or will never be: before that a UAS may
+// not send one (RFC 3261 section 15).
+func (c *call) sendBYE(l *leg, why []reason) {
+	if l == nil || l.ended {
+		return
+	}
+	if l.open != nil && l.open.res != nil {
+		l.bye = &goodbye{why}
+		return
+	}
+	l.ended, l.bye = true, nil
+	c.endServed(l)
+	req, err := l.d.request(sip.BYE, l.d.next())
+	if err != nil {
+		c.log.Warn("BYE not sent", "leg", l.name, "error", err)
+		return
+	}
+	for _, r := range why {
+		req.AppendHeader(r.header())
+	}
+	c.send(c.way(l), req, func(res *sip.Response, err error) {
+		if err != nil {
+			c.log.Info("BYE not answered", "leg", l.name, "error", err)
+		}
+	})
+}
+
+// endServed ends what is open on a leg whose dialog is over: its re-INVITE gets 487 (RFC 3261 section 15.1.2), ours is
+// forgotten.
+func (c *call) endServed(l *leg) {
+	if s := l.open; s != nil && l.d.Confirmed {
+		if !s.final {
+			c.decline(l, 487, nil)
+		} else {
+			c.settled(l)
+		}
+	}
+	if l.asked != nil {
+		c.timers.stop(l.asked.giveUp)
+		l.asked.uac.cancel()
+		l.asked = nil
+	}
+	for _, in := range l.parked {
+		_ = c.respond(in, 481, nil)
+	}
+	l.parked, l.bye = nil, nil
+	c.timers.stop(l.unpark)
+}

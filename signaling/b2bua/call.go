@@ -1,0 +1,188 @@
+package b2bua
+
+import (
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"tandem/signaling/guard"
+	"tandem/signaling/trunk"
+)
+
+// Bounds of one call. What would go beyond is dropped and counted, and the retransmission of whoever sent it is the remedy.
+const (
+	mailboxSize = 64 // messages: a call in its busiest second has a handful
+	ownShare    = 16 // of them only for answers to our own requests: a chatty peer must not drown them
+	parkedMost  = 4  // requests that overtook an ACK, per leg
+)
+
+// call is one call: a mailbox, the goroutine that empties it, and two legs. Everything below box belongs to that goroutine
+// alone; the rest of the process sees info, and posts.
+type call struct {
+	b    *B2BUA
+	id   string
+	box  chan func() // what to do next, in the order it came
+	log  *slog.Logger
+	info snapshotInfo
+
+	timers *deadlines
+	phase  Phase
+	called string // numbers as they go into the B leg
+	caller string
+
+	a        *leg
+	firstSeq uint32     // CSeq number of the INVITE that made the call
+	try      *attempt   // the one in progress; nil before and between
+	peer     *leg       // of the attempt that answered
+	attempts []*attempt // every one whose transaction may still speak
+	queue    []*trunk.Trunk
+	forwards int // Max-Forwards towards B
+
+	session *session
+	opened  int   // sessions so far: part of the next one's id
+	leaseB  Media // the port leased for the B leg
+	shown   bool  // the caller was sent SDP: its port must not change any more
+
+	ring    *deadline // Timer C (RFC 3261 section 16.6, item 11), over all trunks
+	linger  *deadline
+	waiting int  // requests of ours that have no final answer yet
+	counted bool // holds a place of limits.calls
+	last    int  // status of the trunk that failed last
+	rec     CallRecord
+	record  bool // rec was handed over
+	gone    bool // nothing is awaited any more
+}
+
+// leg is one dialog at work: its state, and the transactions in progress.
+type leg struct {
+	name  string // "a" or "b", as the relay's session names it
+	d     Dialog
+	trunk *trunk.Trunk
+
+	open   *served          // an INVITE of the peer: from its arrival until the ACK of our answer
+	asked  *asked           // an INVITE of ours inside the dialog, until its final answer
+	egress *guard.Egress    // where requests go; nil: to be found again
+	parked []*guard.Inbound // requests that overtook the ACK of open
+	unpark *deadline
+	bye    *goodbye // to be sent once the ACK is here
+	ended  bool     // a BYE was sent or received
+}
+
+func newCall(b *B2BUA, id string) *call {
+	c := &call{b: b, id: id, box: make(chan func(), mailboxSize), log: b.log.With("call", id), timers: newDeadlines(b.o.Now)}
+	c.rec = CallRecord{Call: id, Node: b.o.Node, Start: b.o.Now()}
+	return c
+}
+
+// post puts a message of the network into the mailbox. False: it is full, the message is dropped and counted.
+func (c *call) post(do func()) bool {
+	if len(c.box) >= mailboxSize-ownShare {
+		c.b.count(DropMailbox)
+		return false
+	}
+	return c.postOwn(do)
+}
+
+// postOwn does so for what the call itself waits for.
+func (c *call) postOwn(do func()) bool {
+	select {
+	case c.box <- do:
+		return true
+	default:
+		c.b.count(DropMailbox)
+		return false
+	}
+}
+
+// run is the call's goroutine, from the INVITE until nothing is awaited any more.
+func (c *call) run(in *guard.Inbound) {
+	defer c.b.forget(c)
+	defer c.timers.clear()
+	defer c.rescue()
+	c.invited(in)
+	for !c.done() {
+		select {
+		case do := <-c.box:
+			do()
+		case <-c.timers.timer.C:
+			c.timers.fire()
+		}
+	}
+}
+
+// rescue keeps one call's fault from ending all the others. It is counted, and its session is closed.
+func (c *call) rescue() {
+	if r := recover(); r != nil {
+		c.b.count(DropPanic)
+		c.log.Error("call ended by a fault in tandem; please report it", "panic", r, "stack", string(debug.Stack()))
+		c.finish(500, byUs, "internal error")
+	}
+}
+
+// done reports whether the goroutine may end: the call is over, and every request of ours has its answer.
+func (c *call) done() bool {
+	if c.phase != Over {
+		return false
+	}
+	return c.gone || c.waiting == 0 && !c.a.owed() && (c.peer == nil || !c.peer.owed())
+}
+
+// owed reports whether the leg still waits for an ACK after which a BYE is due.
+func (l *leg) owed() bool { return l != nil && l.bye != nil }
+
+// finish ends the call's part in everything that is shared: the relay's session, the trunks' places, the limit of calls. It
+// happens once; what remains afterwards are answers to come.
+func (c *call) finish(code int, by, why string) {
+	if c.phase == Over {
+		return
+	}
+	c.phase = Over
+	c.timers.stop(c.ring)
+	for _, at := range c.attempts {
+		at.release()
+	}
+	if c.a != nil && c.a.trunk != nil {
+		c.a.trunk.Release()
+	}
+	c.linger = c.timers.after(c.b.t.giveUp(), func() { c.gone = true })
+	c.b.over(c)
+	c.complete(code, by, why, c.closeSession())
+	c.shrink()
+}
+
+// shrink drops what only a living call needs: transactions keep a call reachable for 32 s after its end.
+func (c *call) shrink() {
+	c.queue = nil
+	for _, l := range []*leg{c.a, c.peer} {
+		if l != nil {
+			l.d.Media = Media{}
+		}
+	}
+	c.rec = CallRecord{}
+}
+
+// snapshot is the call's state as plain data.
+func (c *call) snapshot() *State {
+	s := &State{ID: c.id, Phase: c.phase, Called: c.called, Caller: c.caller, A: c.a.d}
+	if c.session != nil {
+		s.Session, s.Generation = c.session.id, c.session.gen
+	}
+	switch {
+	case c.peer != nil:
+		s.B = c.peer.d
+	case c.try != nil:
+		s.B = c.try.leg.d
+	}
+	return s
+}
+
+// other is the opposite leg; nil before the answer.
+func (c *call) other(l *leg) *leg {
+	if l == c.a {
+		return c.peer
+	}
+	return c.a
+}
+
+// since is the time from the call's start.
+func (c *call) since(t time.Time) time.Duration { return t.Sub(c.rec.Start) }

@@ -1,0 +1,152 @@
+package b2bua
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+
+	"tandem/internal/config"
+	"tandem/signaling/guard"
+	"tandem/signaling/trunk"
+)
+
+// arrived is a request of a peer inside a dialog, as it leaves the mailbox. What overtook the ACK of our 2xx waits for it.
+func (c *call) arrived(l *leg, in *guard.Inbound) {
+	req := in.Req
+	if !l.d.owns(req) {
+		c.decide(in, 481, nil)
+		return
+	}
+	if req.IsAck() {
+		c.acked(l, in)
+		return
+	}
+	if seq := cseq(req); seq <= l.d.RemoteSeq { // RFC 3261 section 12.2.2; repetitions are the stack's affair
+		c.decide(in, 500, nil)
+		return
+	}
+	l.d.RemoteSeq = cseq(req)
+	unacknowledged := l.open != nil && l.open.res != nil
+	if (req.IsInvite() || req.Method == sip.BYE) && unacknowledged && c.park(l, in) {
+		return
+	}
+	c.take(l, in)
+}
+
+// take handles a request whose turn it is.
+func (c *call) take(l *leg, in *guard.Inbound) {
+	switch in.Req.Method {
+	case sip.INVITE:
+		c.reinvited(l, in)
+	case sip.BYE:
+		c.byed(l, in)
+	case sip.OPTIONS:
+		c.decide(in, 200, c.b.capabilities)
+	default:
+		c.decide(in, 405, func(res *sip.Response) { res.AppendHeader(sip.NewHeader("Allow", allow)) })
+	}
+}
+
+// decide answers a request inside a dialog that changes nothing; an ACK gets no answer.
+func (c *call) decide(in *guard.Inbound, code int, with func(*sip.Response)) {
+	if in.Req.IsAck() {
+		return
+	}
+	if err := c.respond(in, code, with); err != nil {
+		c.log.Debug("response not sent", "code", code, "error", err)
+	}
+}
+
+// cancelled is a CANCEL that ended an INVITE of a peer; the stack has answered both.
+func (c *call) cancelled(l *leg, cancel *sip.Request, seq uint32) {
+	if l.open == nil || l.open.seq != seq {
+		return
+	}
+	if l != c.a || seq != c.firstSeq {
+		c.withdrawn(l)
+		return
+	}
+	why := reasons(cancel)
+	if c.phase >= Answered { // our 200 came too late: the stack had sent the 487
+		c.settled(l)
+		l.ended = true
+		c.sendBYE(c.peer, why)
+		c.finish(487, byCaller, "CANCEL")
+		return
+	}
+	c.abandonAll("the caller gave up", why...)
+	c.rejectBy(487, byCaller, "CANCEL")
+}
+
+// cancelledEarly is a CANCEL that came before its INVITE: the INVITE is still to be answered.
+func (c *call) cancelledEarly(cancel *sip.Request) {
+	if c.phase < Answered {
+		c.cancelled(c.a, cancel, c.firstSeq)
+	}
+}
+
+// way finds where the requests of a dialog go: its first route or its target. An address stands for itself; the name of
+// the trunk's peer is known to the trunk; any other name is asked of DNS, and without an answer the request goes where the
+// dialog's first message came from or went to. So does everything towards a trunk that learns media addresses
+// (pin: learn): its peer is behind a NAT, and its Contact is an address of the inside.
+func (c *call) way(l *leg) *guard.Egress {
+	if l.egress != nil {
+		return l.egress
+	}
+	tr := l.trunk
+	e := &guard.Egress{Listener: tr.Policy.Listener, Dest: l.d.Peer, ServerName: l.d.Server, TLSNames: tr.Policy.TLSNames}
+	l.egress = e
+	host, port := l.d.hop()
+	if port == 0 {
+		port = uint16(defaultPort(tr.Listener.Transport))
+	}
+	if host == "" || natted(tr) && len(l.d.Routes) == 0 {
+		return e
+	}
+	ctx, cancel := c.b.patience()
+	defer cancel()
+	if addr, ok := literal(host); ok {
+		e.Dest = netip.AddrPortFrom(addr, port)
+		return e
+	}
+	if sameHost(host, tr.Host) {
+		if list, _, err := tr.Targets(ctx); err == nil {
+			e.Dest = netip.AddrPortFrom(list[0].Addr(), port)
+		}
+		return e
+	}
+	addr, err := c.b.lookup(ctx, host, tr.Listener.Address.Addr().Is4())
+	if err != nil {
+		c.log.Info("name not resolved, using the address the dialog began with", "host", clip(host, opaqueText), "address", l.d.Peer, "error", err)
+		return e
+	}
+	e.Dest = netip.AddrPortFrom(addr, port)
+	return e
+}
+
+// lookup resolves a name to an address of one family; an address stands for itself.
+func (b *B2BUA) lookup(ctx context.Context, host string, v4 bool) (netip.Addr, error) {
+	if a, ok := literal(host); ok {
+		return a, nil
+	}
+	list, err := b.o.Resolver.LookupHost(ctx, host)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	for _, a := range list {
+		if a = a.Unmap(); a.Is4() == v4 {
+			return a, nil
+		}
+	}
+	return netip.Addr{}, errNoAddress
+}
+
+// natted reports a trunk whose peer is behind a NAT.
+func natted(tr *trunk.Trunk) bool { return tr.Policy.Pin == config.PinLearn }
+
+// sameHost compares two host names.
+func sameHost(a, b string) bool {
+	return strings.EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
+}

@@ -1,0 +1,178 @@
+package b2bua
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"tandem/signaling/guard"
+)
+
+// served is an INVITE of a peer: the first one or one inside the dialog.
+type served struct {
+	in    *guard.Inbound
+	seq   uint32
+	final bool          // a final response was sent
+	res   *sip.Response // the 2xx, until its ACK
+	every time.Duration // between its retransmissions
+	again *deadline
+	end   *deadline
+}
+
+// invited is the first thing a call does: judge the INVITE, and try the first trunk.
+func (c *call) invited(in *guard.Inbound) {
+	c.firstSeq = c.a.open.seq
+	if err := c.respond(in, 100, nil); err != nil {
+		c.log.Debug("100 not sent", "error", err)
+	}
+	if !c.identified(in) || !c.understood(in) || !c.routed(in) {
+		return
+	}
+	c.ring = c.timers.after(c.b.o.Config.SIP.Limits.RingTimeout, c.ringTimeout)
+	c.publish()
+	c.nextTrunk()
+}
+
+// identified finds the trunk by which the call enters.
+func (c *call) identified(in *guard.Inbound) bool {
+	tr, why := c.b.o.Trunks.Identify(in.Listener, in.Source.Addr(), in.TLSNames)
+	if tr == nil {
+		c.b.count(DropStranger)
+		c.log.Info("refused: no trunk", "source", in.Source, "listener", in.Listener, "why", why)
+		c.reject(403, "", nil)
+		return false
+	}
+	if !tr.Acquire() {
+		c.log.Warn("refused: the trunk is full", "trunk", tr.Name, "max_calls", tr.Policy.MaxCalls)
+		c.reject(503, "", retryAfter(c.b.soon()))
+		return false
+	}
+	c.a.trunk = tr
+	c.rec.From = tr.Name
+	return true
+}
+
+// understood reads the request: dialog, numbers, offer.
+func (c *call) understood(in *guard.Inbound) bool {
+	req := in.Req
+	d, err := dialogUAS(req, c.id)
+	if err != nil {
+		c.log.Info("refused: bad INVITE", "error", err)
+		c.reject(400, "", nil)
+		return false
+	}
+	d.Trunk, d.Peer, d.Server = c.a.trunk.Name, in.Source, ""
+	d.Media.Origin = c.b.origin()
+	c.a.d = d
+	c.rec.CallIDA = d.CallID
+	c.called, c.caller = number(&req.Recipient), number(&req.From().Address)
+	c.rec.Called, c.rec.Caller = c.called, c.caller
+	c.forwards = maxForwards
+	if h := req.MaxForwards(); h != nil {
+		if c.forwards = int(h.Val()) - 1; c.forwards < 0 {
+			c.reject(483, "", nil)
+			return false
+		}
+	}
+	next, ok := c.readOffer(c.a, req)
+	if !ok {
+		return false
+	}
+	c.a.d.Media = next
+	return true
+}
+
+// readOffer reads the offer of an INVITE; one that cannot be accepted is answered and false returned.
+func (c *call) readOffer(l *leg, req *sip.Request) (Media, bool) {
+	if len(req.Body()) == 0 {
+		c.refuseOffer(l, refuse(488, "an INVITE without an offer is not supported"))
+		return Media{}, false
+	}
+	if ct := req.ContentType(); ct == nil || !isSDP(ct.Value()) {
+		c.rejectINVITE(l, 415, "", func(res *sip.Response) { res.AppendHeader(sip.NewHeader("Accept", contentSDP)) })
+		return Media{}, false
+	}
+	ctx, cancel := c.b.patience()
+	defer cancel()
+	next, err := c.b.terms(l).offered(ctx, l.d.Media, req.Body())
+	if err != nil {
+		c.refuseOffer(l, err)
+		return Media{}, false
+	}
+	return next, true
+}
+
+// isSDP reports the media type application/sdp, parameters aside.
+func isSDP(contentType string) bool {
+	t, _, _ := strings.Cut(contentType, ";")
+	return strings.EqualFold(strings.TrimSpace(t), contentSDP)
+}
+
+// refuseOffer answers an INVITE whose offer cannot be taken. The Warning says why (RFC 3261 section 20.43).
+func (c *call) refuseOffer(l *leg, err error) {
+	code, text := refusalOf(err)
+	c.log.Info("offer refused", "leg", l.name, "code", code, "why", text)
+	c.rejectINVITE(l, code, text, nil)
+}
+
+// rejectINVITE ends the call if it was its first INVITE, else only the re-INVITE.
+func (c *call) rejectINVITE(l *leg, code int, why string, with func(*sip.Response)) {
+	warn := func(res *sip.Response) {
+		if why != "" {
+			res.AppendHeader(sip.NewHeader("Warning", fmt.Sprintf("399 %s %s", c.b.host(l.open.in.Listener), quote(why))))
+		}
+		if with != nil {
+			with(res)
+		}
+	}
+	if l.d.Confirmed {
+		c.decline(l, code, warn)
+		return
+	}
+	c.reject(code, why, warn)
+}
+
+// routed finds the trunks to try.
+func (c *call) routed(in *guard.Inbound) bool {
+	d, ok := c.b.o.Routes.Decide(c.a.trunk.Name, c.called)
+	c.rec.Route = d.Route
+	if !ok {
+		c.log.Info("refused: no route", "trunk", c.a.trunk.Name, "called", c.called, "why", d.Reason)
+		c.reject(404, "no route", nil)
+		return false
+	}
+	order, skips := c.b.o.Trunks.Order(d.Trunks, c.b.o.Now())
+	for _, s := range skips {
+		c.rec.Tried = append(c.rec.Tried, TrunkTry{Trunk: s.Trunk, Why: s.Why, Skipped: true})
+	}
+	c.queue = order
+	if len(order) == 0 {
+		c.log.Warn("refused: no trunk is usable", "route", d.Route)
+		c.reject(503, "no trunk is usable", retryAfter(c.b.soon()))
+		return false
+	}
+	return true
+}
+
+// reject answers the caller's INVITE with a failure and ends the call.
+func (c *call) reject(code int, why string, with func(*sip.Response)) {
+	c.decline(c.a, code, with)
+	c.finish(code, byUs, why)
+}
+
+// rejectBy does so when the caller itself ended it.
+func (c *call) rejectBy(code int, by, why string) {
+	c.decline(c.a, code, nil)
+	c.finish(code, by, why)
+}
+
+// ringTimeout is Timer C: nobody answered in all that time.
+func (c *call) ringTimeout() {
+	if c.phase >= Answered {
+		return
+	}
+	c.abandonAll("ring timeout")
+	c.reject(408, "ring timeout", nil)
+}

@@ -1,0 +1,225 @@
+package b2bua
+
+import (
+	"slices"
+
+	"github.com/emiago/sipgo/sip"
+
+	"tandem/internal/config"
+)
+
+// maxForks is how many surplus 2xx of one INVITE get a BYE (Lync: MaxEarlyDialogs); beyond it somebody plays.
+const maxForks = 20
+
+// replied takes one response to the INVITE of an attempt, or its end without one.
+func (c *call) replied(at *attempt, res *sip.Response, err error) {
+	switch {
+	case err != nil:
+		c.settle(at)
+		c.unanswered(at, err)
+	case res.StatusCode == 100:
+		// It proves that somebody is there, not that anybody will ring: the failover timer goes on.
+	case res.StatusCode < 200:
+		c.rings(at, res)
+	case res.StatusCode < 300:
+		c.accepted(at, res)
+	default:
+		c.settle(at)
+		c.refused(at, res)
+	}
+}
+
+// current reports whether the attempt is the one whose answers still go to the caller.
+func (c *call) current(at *attempt) bool {
+	return c.try == at && c.phase < Answered
+}
+
+// unanswered is an attempt that ended by a timer or the transport. The next address of the same trunk is tried first: DNS
+// gave several so that one may be dead.
+func (c *call) unanswered(at *attempt, err error) {
+	if !c.current(at) {
+		return
+	}
+	tr := at.leg.trunk
+	c.failed(at, 504, err.Error())
+	if len(at.addrs) > 1 && tr.Acquire() {
+		if c.start(tr, at.addrs[1:], at.leg.d.Server, at.plain) {
+			return
+		}
+	}
+	if c.phase != Over {
+		c.nextTrunk()
+	}
+}
+
+// rings passes an 18x on, with its SDP if it has one (early media).
+func (c *call) rings(at *attempt, res *sip.Response) {
+	if !c.current(at) {
+		return
+	}
+	c.timers.stop(at.timer)
+	at.early = true
+	if c.phase < Ringing {
+		c.phase = Ringing
+		c.rec.Ring = c.b.o.Now()
+		c.publish()
+	}
+	var body []byte
+	if hasSDP(res) {
+		var err error
+		if body, err = c.connect(at.leg, res.Body(), false); err != nil {
+			// Early media is a courtesy: the call goes on without it, and fails at the 200 if it must.
+			c.log.Info("early media not used", "trunk", at.leg.trunk.Name, "why", err)
+		}
+	}
+	c.progress(res.StatusCode, body)
+}
+
+// progress sends an 18x to the caller.
+func (c *call) progress(code int, body []byte) {
+	if body != nil {
+		c.shown = true
+	}
+	err := c.respond(c.a.open.in, code, func(res *sip.Response) {
+		c.addContact(res, c.a.open.in.Listener)
+		if body != nil {
+			setSDP(res, body)
+		}
+	})
+	if err != nil {
+		c.log.Debug("response not sent", "code", code, "error", err)
+	}
+}
+
+// connect takes a peer's answer to our offer: both legs' media are agreed, the relay is told, and the body for the caller
+// returned.
+func (c *call) connect(b *leg, answer []byte, final bool) ([]byte, error) {
+	ctx, cancel := c.b.patience()
+	defer cancel()
+	nb, err := c.b.terms(b).answered(ctx, b.d.Media, answer)
+	if err != nil {
+		return nil, err
+	}
+	na := c.a.d.Media
+	na.Ours = na.Theirs.Answer(nb.Theirs)
+	body, err := answerFrom(&na, &nb)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.apply(&na, &nb, b, final); err != nil {
+		return nil, err
+	}
+	c.a.d.Media, b.d.Media = na, nb
+	return body, nil
+}
+
+// accepted is a 2xx: the first of the attempt that counts makes the call, any other is told that it came too late (RFC 3261
+// section 13.2.2.4).
+func (c *call) accepted(at *attempt, res *sip.Response) {
+	switch {
+	case at.accepted && toTag(res) == at.leg.d.RemoteTag:
+		c.acknowledge(at.leg, cseq(res)) // our ACK was lost
+	case at.accepted || !c.current(at):
+		c.dismiss(at, res)
+	default:
+		c.answer(at, res)
+	}
+}
+
+// answer joins the two legs: ACK to B, media, 200 to A.
+func (c *call) answer(at *attempt, res *sip.Response) {
+	l := at.leg
+	c.timers.stop(at.timer)
+	l.d.established(res)
+	l.d.Confirmed, l.egress = true, nil
+	at.accepted = true
+	c.peer = l
+	c.acknowledge(l, cseq(res))
+	body := res.Body()
+	if !hasSDP(res) {
+		body = []byte(l.d.Media.Received) // some send it in the 18x only
+	}
+	told, err := c.connect(l, body, true)
+	if err != nil {
+		c.unusable(at, err)
+		return
+	}
+	c.timers.stop(c.ring)
+	c.phase = Answered
+	c.rec.Answer = c.b.o.Now()
+	t := &c.rec.Tried[at.index]
+	t.Code, t.End = res.StatusCode, c.rec.Answer
+	c.rec.To, c.rec.CallIDB = l.trunk.Name, l.d.CallID
+	c.b.attempt(l.trunk.Name, res.StatusCode)
+	c.b.answered(c.since(c.rec.Answer))
+	c.a.d.Confirmed = true
+	c.publish()
+	c.accept(c.a, told)
+}
+
+// unusable is a 2xx with which no media can flow: both sides are told why.
+func (c *call) unusable(at *attempt, err error) {
+	code, why := refusalOf(err)
+	c.log.Warn("answer not usable", "trunk", at.leg.trunk.Name, "why", err)
+	t := &c.rec.Tried[at.index]
+	t.Code, t.Why, t.End = code, why, c.b.o.Now()
+	c.sendBYE(at.leg, reasonSIP(code, ""))
+	c.reject(code, why, nil)
+}
+
+// dismiss ends a dialog that nobody wants: a fork's second 2xx, or one that crossed our CANCEL.
+func (c *call) dismiss(at *attempt, res *sip.Response) {
+	l := &leg{name: legB, trunk: at.leg.trunk, d: at.leg.d}
+	l.d.Media, l.d.Routes = Media{}, nil
+	l.d.established(res)
+	c.acknowledge(l, cseq(res))
+	if !slices.Contains(at.dismissed, l.d.RemoteTag) && len(at.dismissed) < maxForks {
+		at.dismissed = append(at.dismissed, l.d.RemoteTag)
+		c.sendBYE(l, reasonSIP(487, ""))
+	}
+	if !at.accepted {
+		c.b.unlearn(at.leg.d.LocalTag)
+	}
+}
+
+// refused is a final failure: the next trunk if it is one of those that say so, else the caller's answer.
+func (c *call) refused(at *attempt, res *sip.Response) {
+	if !c.current(at) {
+		return
+	}
+	tr, code := at.leg.trunk, res.StatusCode
+	c.rec.Cause = max(c.rec.Cause, q850(res))
+	c.b.report(tr, res)
+	c.failed(at, code, reasonPhrase(code))
+	if !at.plain && tr.Policy.SRTP == config.SRTPOptional && (code == 488 || code == 415 || code == 606) && tr.Acquire() {
+		if c.start(tr, at.addrs, at.leg.d.Server, true) {
+			return
+		}
+	} else if !tr.FailsOver(code) || code == 603 {
+		c.refuseCaller(code, res)
+		return
+	}
+	if c.phase != Over {
+		c.nextTrunk()
+	}
+}
+
+// refuseCaller passes a final failure on. What makes no sense on the other side is translated: a redirection is never
+// followed and tells addresses of the other side, a challenge is for us and not for the caller.
+func (c *call) refuseCaller(code int, res *sip.Response) {
+	c.reject(passedCode(code), reasonPhrase(code), func(out *sip.Response) {
+		copyReason(res, out)
+		copyRetryAfter(res, out)
+	})
+}
+
+// passedCode is the status that the other side gets for one that was received.
+func passedCode(code int) int {
+	switch {
+	case code >= 300 && code < 400:
+		return 480
+	case code == 401, code == 407:
+		return 403
+	}
+	return code
+}

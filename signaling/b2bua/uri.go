@@ -1,0 +1,182 @@
+package b2bua
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// Bounds of what is carried from one side to the other.
+const (
+	maxUser    = 128 // bytes of a number or user part: E.164 needs 16
+	maxDisplay = 128 // runes of a display name
+)
+
+// number is the user part of a URI in plain characters: unescaped, without parameters (";phone-context=..." names a
+// domain of the other side). Of a tel: URI it is the number without visual separators (RFC 3966 section 5.1.1).
+func number(u *sip.Uri) string {
+	if strings.EqualFold(u.Scheme, "tel") {
+		n, _, _ := strings.Cut(u.Raw(), ";")
+		return clip(strings.Map(func(r rune) rune {
+			if strings.ContainsRune("-.() ", r) {
+				return -1
+			}
+			return r
+		}, unescape(n)), maxUser)
+	}
+	user, _, _ := strings.Cut(u.User, ";")
+	return clip(unescape(user), maxUser)
+}
+
+// unescape resolves %HH (RFC 3261 section 19.1.2). A broken escape stays as it is.
+func unescape(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if hi, lo := hexDigit(s[i+1]), hexDigit(s[i+2]); hi >= 0 && lo >= 0 {
+				b.WriteByte(byte(hi<<4 | lo))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+func hexDigit(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}
+
+// escapeUser writes a user part: unreserved and user-unreserved characters as they are, all else as %HH (RFC 3261 section
+// 25.1). Of the latter ";" and "?" are escaped as well: peers take them for the end of the user part.
+func escapeUser(s string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', strings.IndexByte("-_.!~*'()&=+$,/", c) >= 0:
+			b.WriteByte(c)
+		default:
+			b.WriteByte('%')
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&15])
+		}
+	}
+	return b.String()
+}
+
+// displayName re-encodes a display name as the inside of a quoted string. The stack hands over what stood between the
+// quotes, or before the "<", with its backslashes.
+func displayName(raw string) string {
+	var b strings.Builder
+	n := 0
+	escaped := false
+	for _, r := range raw {
+		if r == '\\' && !escaped {
+			escaped = true
+			continue
+		}
+		escaped = false
+		if r == utf8.RuneError || unicode.IsControl(r) {
+			continue
+		}
+		if n++; n > maxDisplay {
+			break
+		}
+		if r == '"' || r == '\\' {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// nameAddr writes a From or To value without parameters.
+func nameAddr(display, uri string) string {
+	if display == "" {
+		return "<" + uri + ">"
+	}
+	return `"` + display + `" <` + uri + ">"
+}
+
+// sipURI writes sip:user@host; user is plain, host may carry a port.
+func sipURI(user, host string) string {
+	if user == "" {
+		return "sip:" + host
+	}
+	return "sip:" + escapeUser(user) + "@" + host
+}
+
+// bracket puts an IPv6 address into brackets.
+func bracket(host string) string {
+	if strings.Contains(host, ":") && !strings.HasPrefix(host, "[") {
+		return "[" + host + "]"
+	}
+	return host
+}
+
+// hostOf is the host of "host", "host:port", "[v6]:port", brackets kept.
+func hostOf(hostport string) string {
+	if i := strings.LastIndexByte(hostport, ':'); i > strings.LastIndexByte(hostport, ']') {
+		return hostport[:i]
+	}
+	return hostport
+}
+
+// param is a parameter by its name in any case: the stack compares them by the byte.
+func param(ps sip.HeaderParams, name string) (string, bool) {
+	for _, kv := range ps {
+		if strings.EqualFold(kv.K, name) {
+			return kv.V, true
+		}
+	}
+	return "", false
+}
+
+// fromTag and toTag are a message's tags, "" without one.
+func fromTag(m sip.Message) string {
+	if h := m.From(); h != nil {
+		tag, _ := param(h.Params, "tag")
+		return tag
+	}
+	return ""
+}
+
+func toTag(m sip.Message) string {
+	if h := m.To(); h != nil {
+		tag, _ := param(h.Params, "tag")
+		return tag
+	}
+	return ""
+}
+
+// callID is a message's Call-ID, "" without one.
+func callID(m sip.Message) string {
+	if h := m.CallID(); h != nil {
+		return h.Value()
+	}
+	return ""
+}
+
+// cseq is a message's CSeq number, 0 without one.
+func cseq(m sip.Message) uint32 {
+	if h := m.CSeq(); h != nil {
+		return h.SeqNo
+	}
+	return 0
+}

@@ -1,0 +1,239 @@
+package guard
+
+import "bytes"
+
+const (
+	maxFirstLine   = 8192 // bytes of a request line: a Request-URI with embedded headers stays below
+	maxMethod      = 32   // bytes of a method; the longest registered one has 9
+	maxHeaders     = 256  // header lines; a long Record-Route and History-Info set stays below 100
+	maxParams      = 64   // separators in one structured header; the parser's work is quadratic in them
+	maxParamsTotal = 1024 // separators in all structured headers of one message
+)
+
+// glance is what one linear look at the head of a message tells.
+type glance struct {
+	length int    // Content-Length in bytes, -1 if there is none
+	callID []byte // part of the input; nil if there is none
+}
+
+// inspect looks at the head of one message, from the first byte of its first line to the end of its empty line, and
+// tells whether the parser may see it: Delivered, or why not. It is linear, allocates nothing and keeps nothing.
+func inspect(head []byte) (glance, Outcome) {
+	g := glance{length: -1}
+	line, rest, ok := cutLine(head)
+	if !ok {
+		return g, BadLineBreak
+	}
+	if !firstLine(line) {
+		return g, BadFirstLine
+	}
+	name := header(0)
+	var headers, total, params int
+	for {
+		if line, rest, ok = cutLine(rest); !ok {
+			return g, BadLineBreak
+		}
+		if len(line) == 0 {
+			break
+		}
+		if bytes.IndexByte(line, 0) >= 0 {
+			return g, BadHeader
+		}
+		if line[0] == ' ' || line[0] == '\t' { // a continuation counts with its header (RFC 3261 section 7.3.1)
+			if headers == 0 || name == contentLength {
+				return g, BadHeader
+			}
+		} else {
+			var value []byte
+			if name, value, ok = cutHeader(line); !ok {
+				return g, BadHeader
+			}
+			if headers++; headers > maxHeaders {
+				return g, TooManyHeaders
+			}
+			params = 0
+			if out := g.note(name, value); out != Delivered {
+				return g, out
+			}
+		}
+		if name < structured {
+			continue
+		}
+		n := separators(line)
+		params, total = params+n, total+n
+		if params > maxParams || total > maxParamsTotal {
+			return g, TooManyParams
+		}
+		if name == tagged && splitsInQuotes(line) {
+			return g, Smuggled
+		}
+	}
+	return g, Delivered
+}
+
+// cutLine splits at the first CRLF. It fails where a CR or an LF stands alone, or nothing ends the line.
+func cutLine(b []byte) (line, rest []byte, ok bool) {
+	i := bytes.IndexByte(b, '\n')
+	if i < 1 || b[i-1] != '\r' {
+		return nil, nil, false
+	}
+	line = b[:i-1]
+	return line, b[i+1:], bytes.IndexByte(line, '\r') < 0
+}
+
+// firstLine tells whether a line begins a SIP message (RFC 3261 sections 7.1 and 7.2). The version may be any here: the
+// validation answers a wrong one with 505.
+func firstLine(b []byte) bool {
+	if len(b) > maxFirstLine || bytes.IndexByte(b, 0) >= 0 {
+		return false
+	}
+	first, rest, ok := bytes.Cut(b, []byte{' '})
+	if !ok {
+		return false
+	}
+	second, third, ok := bytes.Cut(rest, []byte{' '})
+	if !ok {
+		return false
+	}
+	if isVersion(first) {
+		return len(second) == 3 && second[0] >= '1' && second[0] <= '6' && isDigits(second)
+	}
+	return len(first) <= maxMethod && isToken(first) && len(second) > 0 && isVersion(third)
+}
+
+func isVersion(b []byte) bool {
+	return len(b) >= 7 && len(b) <= 12 && bytes.EqualFold(b[:4], []byte("SIP/")) && bytes.IndexByte(b, ' ') < 0
+}
+
+func isDigits(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// isToken reports whether b is a token (RFC 3261 section 25.1).
+func isToken(b []byte) bool {
+	for _, c := range b {
+		switch {
+		case c|0x20 >= 'a' && c|0x20 <= 'z', c >= '0' && c <= '9':
+		case bytes.IndexByte([]byte("-.!%*_+`'~"), c) >= 0:
+		default:
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// header is what the filter needs to know about a header's name.
+type header uint8
+
+const (
+	plain         header = iota // kept as text by the parser
+	contentLength               // frames the message
+	callID                      // chooses the worker
+	structured                  // parsed into parameters
+	tagged                      // structured, and carries a tag or a branch
+)
+
+// cutHeader splits a header line and classifies its name, compact or long, in any case (RFC 3261 section 7.3.3).
+func cutHeader(line []byte) (header, []byte, bool) {
+	i := bytes.IndexByte(line, ':')
+	if i < 1 {
+		return plain, nil, false
+	}
+	name := bytes.TrimRight(line[:i], " \t")
+	if !isToken(name) {
+		return plain, nil, false
+	}
+	return classify(name), bytes.Trim(line[i+1:], " \t"), true
+}
+
+func classify(name []byte) header {
+	if len(name) == 1 {
+		switch name[0] | 0x20 {
+		case 'l':
+			return contentLength
+		case 'i':
+			return callID
+		case 'v', 'f', 't':
+			return tagged
+		case 'm', 'r', 'b':
+			return structured
+		}
+		return plain
+	}
+	is := func(long string) bool { return len(name) == len(long) && bytes.EqualFold(name, []byte(long)) }
+	switch {
+	case is("content-length"):
+		return contentLength
+	case is("call-id"):
+		return callID
+	case is("via"), is("from"), is("to"):
+		return tagged
+	case is("contact"), is("route"), is("record-route"), is("refer-to"), is("referred-by"):
+		return structured
+	}
+	return plain
+}
+
+// note takes what framing and dispatch need. A second, different Content-Length is an attempt to smuggle a message.
+func (g *glance) note(name header, value []byte) Outcome {
+	switch name {
+	case callID:
+		if g.callID == nil {
+			g.callID = value
+		}
+	case contentLength:
+		if !isDigits(value) || len(value) > 9 {
+			return BadLength
+		}
+		n := 0
+		for _, c := range value {
+			n = n*10 + int(c-'0')
+		}
+		if g.length >= 0 && g.length != n {
+			return BadLength
+		}
+		g.length = n
+	}
+	return Delivered
+}
+
+// separators counts what can begin another parameter or another element.
+func separators(line []byte) int {
+	n := 0
+	for _, c := range line {
+		if c == ';' || c == ',' || c == '&' {
+			n++
+		}
+	}
+	return n
+}
+
+// splitsInQuotes reports a separator inside the quoted value of a header parameter. The parser would split there and take
+// a tag from inside the quotes. A quoted display name, which stands before the address, may hold anything.
+func splitsInQuotes(line []byte) bool {
+	var quoted, inParams, angle bool
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+			if inParams && (c == ';' || c == ',') {
+				return true
+			}
+		case c == '<':
+			angle = true
+		case c == '>':
+			angle, inParams = false, true
+		case c == ';' && !angle:
+			inParams = true
+		}
+	}
+	return false
+}

@@ -1,0 +1,192 @@
+package guard
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"hash/maphash"
+	"io"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// Inbound is one valid request and where it came from. It belongs to the Handler that receives it; guard does not touch
+// Req afterwards.
+type Inbound struct {
+	Req       *sip.Request
+	Tx        sip.ServerTransaction // nil for ACK, and for a CANCEL that met its INVITE (guard has answered both)
+	Listener  string
+	Transport string // udp, tcp, tls
+	Source    netip.AddrPort
+	TLSNames  []string // names of the peer's certificate: DNS SANs, or the CN if there is no SAN; nil without a certificate
+	Verified  bool     // the certificate chain was verified
+	Received  time.Time
+
+	// Invite is set on a CANCEL that met its INVITE. Guard has answered the CANCEL with 200 and the INVITE with 487, unless
+	// the INVITE had a final response already: then the CANCEL is not delivered (RFC 3261 section 9.2).
+	Invite *Inbound
+
+	l    *listener
+	back link
+	tx   *serverTx
+}
+
+// SetLocalTag chooses the tag that every response to this request carries in To (RFC 3261 section 8.2.6.2), those that
+// guard sends by itself among them. The first call counts, and none after a response with a tag; a request inside a
+// dialog has its tag already. Without it guard invents one. Call it before the Handler returns.
+func (in *Inbound) SetLocalTag(tag string) {
+	if in.tx == nil {
+		return
+	}
+	in.tx.mu.Lock()
+	defer in.tx.mu.Unlock()
+	if in.tx.tag != "" || in.tx.inDialog {
+		return
+	}
+	in.tx.tag = tag
+	in.Req.To().Params.Add("tag", tag)
+}
+
+// Respond sends a response in the request's transaction, To tag and Server header added. A second final response is
+// ErrAnswered, except that a 2xx to an INVITE may be repeated until its ACK comes (RFC 6026 section 7.1). res must not be
+// changed afterwards. An error that does not wrap ErrAnswered or ErrTransport means that res itself is unfit and nothing
+// was sent.
+func (in *Inbound) Respond(res *sip.Response) error {
+	if in.tx == nil {
+		return ErrAnswered
+	}
+	return in.tx.Respond(res)
+}
+
+// Reply builds and sends a response without a body.
+func (in *Inbound) Reply(code int, reason string, extra ...sip.Header) error {
+	res := sip.NewResponseFromRequest(in.Req, code, reason, nil)
+	for _, h := range extra {
+		res.AppendHeader(h)
+	}
+	return in.Respond(res)
+}
+
+// refuse answers by itself and keeps no state: a retransmission gets the same answer with the same tag (RFC 3261 section
+// 8.2.7). An ACK is never answered.
+func (in *Inbound) refuse(r refusal) Outcome {
+	if in.Req.IsAck() {
+		return StrayRequest
+	}
+	res := sip.NewResponseFromRequest(in.Req, r.code, r.reason, nil)
+	if to := res.To(); to != nil && (in.Req.To() == nil || !in.Req.To().Params.Has("tag")) {
+		to.Params.Add("tag", in.statelessTag())
+	}
+	for _, h := range r.extra {
+		res.AppendHeader(h)
+	}
+	in.l.dress(res)
+	raw, err := encodeResponse(res)
+	if err != nil || in.back.send(raw) != nil {
+		return Unparsable
+	}
+	in.l.countStatus(r.code)
+	return Answered
+}
+
+// statelessTag is the same for each retransmission and says nothing to anybody else.
+func (in *Inbound) statelessTag() string {
+	var h maphash.Hash
+	h.SetSeed(in.l.stack.seed)
+	h.WriteString(in.Source.Addr().String())
+	if v := in.Req.Via(); v != nil {
+		h.WriteString(v.Params.GetOr("branch", ""))
+	}
+	if id := in.Req.CallID(); id != nil {
+		h.WriteString(id.Value())
+	}
+	return strconv.FormatUint(h.Sum64(), 36)
+}
+
+// dress adds the Server header.
+func (l *listener) dress(res *sip.Response) {
+	if ua := l.stack.opt.UserAgent; ua != "" && res.GetHeader("server") == nil {
+		res.AppendHeader(sip.NewHeader("Server", ua))
+	}
+}
+
+// serverTx is sipgo's server transaction with what it lets slip: one tag, one final response, nothing unfit on the wire.
+type serverTx struct {
+	*sip.ServerTx
+	in       *Inbound // what the Handler got; nil after the final response
+	wire     *serverWire
+	key      txKey
+	born     time.Time
+	invite   bool
+	inDialog bool // the request had a To tag
+	origin   *sip.Request
+
+	mu       sync.Mutex
+	tag      string
+	final    int // status code of the final response, 0 before
+	canceled bool
+	acked    bool // the ACK to a failure came
+	onCancel []sip.FnTxCancel
+}
+
+// Respond is Inbound.Respond.
+func (t *serverTx) Respond(res *sip.Response) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.respond(res)
+}
+
+// respond needs t.mu. sipgo's machine keeps whatever it is given last and would retransmit a late response in place of
+// the final one, so nothing reaches it after the final response but a repeated 2xx.
+func (t *serverTx) respond(res *sip.Response) error {
+	if t.final != 0 && !(t.invite && success(t.final) && success(res.StatusCode)) {
+		return ErrAnswered
+	}
+	if !t.inDialog && res.StatusCode != 100 && res.To() != nil {
+		res.To().Params.Add("tag", t.localTag())
+	}
+	t.wire.l.dress(res)
+	raw, err := encodeResponse(res)
+	if err != nil {
+		return err
+	}
+	t.wire.ready(res, raw)
+	if res.StatusCode >= 200 {
+		t.final, t.in = res.StatusCode, nil
+	}
+	if err := t.ServerTx.Respond(res); err != nil {
+		if errors.Is(err, sip.ErrTransactionTransport) {
+			return errors.Join(ErrTransport, err)
+		}
+		return err
+	}
+	return nil
+}
+
+func success(code int) bool { return code >= 200 && code < 300 }
+
+// localTag needs t.mu.
+func (t *serverTx) localTag() string {
+	if t.tag == "" {
+		var b [8]byte
+		io.ReadFull(rand.Reader, b[:]) // crypto/rand does not fail
+		t.tag = hex.EncodeToString(b[:])
+	}
+	return t.tag
+}
+
+// OnCancel registers f for a CANCEL that ends this INVITE; false if it has come already. f runs on the reader: it must
+// not block.
+func (t *serverTx) OnCancel(f sip.FnTxCancel) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.canceled {
+		return false
+	}
+	t.onCancel = append(t.onCancel, f)
+	return true
+}
