@@ -25,7 +25,6 @@ type commands struct {
 	SIP   sipCmd   `cmd:"" name:"sip" help:"Run the call plane."`
 	Check checkCmd `cmd:"" help:"Say what is wrong with a configuration, or what was understood."`
 	Ctl   ctlCmd   `cmd:"" help:"Call one method of a control socket and print its answer."`
-	Demo  demoCmd  `cmd:"" help:"Place a real call through Tandem on loopback and report what was heard."`
 
 	Version kong.VersionFlag `help:"Print the version."`
 }

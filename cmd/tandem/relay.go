@@ -114,10 +114,7 @@ func relayOptions(cfg *config.Config, log *slog.Logger) (relay.Options, error) {
 	for _, name := range names {
 		n := m.Networks[name]
 		made := relay.Network{
-			Name: name, Addresses: n.Addresses, Low: n.Ports.Low, High: n.Ports.High, Advertise: n.Advertise, DSCP: config.DefaultDSCP,
-		}
-		if n.DSCP != nil {
-			made.DSCP = uint8(*n.DSCP)
+			Name: name, Addresses: n.Addresses, Low: n.Ports.Low, High: n.Ports.High, Advertise: n.Advertise, DSCP: uint8(*n.DSCP),
 		}
 		o.Networks = append(o.Networks, made)
 	}

@@ -99,7 +99,7 @@ type TLS struct {
 	Certificate string `yaml:"certificate"` // PEM file, chain included
 	Key         string `yaml:"key"`         // PEM file
 	CA          string `yaml:"ca"`          // PEM file of the authorities that peers' certificates must chain to; default: the system's
-	Client      string `yaml:"client"`      // require (mutual TLS, default), request, none
+	Client      string `yaml:"client"`      // require (mutual TLS, default), request (without a certificate sources decide), none
 	MinVersion  string `yaml:"min_version"` // "1.2" (default), "1.3"
 }
 
@@ -109,7 +109,7 @@ type Trunk struct {
 	Peer     string         `yaml:"peer"`      // host or IP, with an optional port: where calls go
 	Sources  []netip.Prefix `yaml:"sources"`   // whose requests enter by this trunk; default: the addresses of Peer
 	TLSNames []string       `yaml:"tls_names"` // names of which the peer's certificate must carry one; default: the host of Peer
-	Network  string         `yaml:"network"`   // media network, by name
+	Network  string         `yaml:"network"`   // media network, by name; default: the only one
 	Domain   string         `yaml:"domain"`    // host part of From and To towards the peer; default: ours and the peer's
 
 	SRTP     string         `yaml:"srtp"`            // required (default on tls), optional, off (default elsewhere)
@@ -128,7 +128,7 @@ type Trunk struct {
 // Failover says when the next trunk of a route is tried.
 type Failover struct {
 	Timeout time.Duration `yaml:"timeout"` // no 18x within this; default 10s
-	Codes   []int         `yaml:"codes"`   // final answers that move on; default 408, 503, 504
+	Codes   []int         `yaml:"codes"`   // final answers that move on; default 408, 503, 504; 503 always does, 603 never
 }
 
 // Options is the keep-alive by OPTIONS.

@@ -191,6 +191,15 @@ func TestCandidateIsNotHeardWhileItsRivalIsAlive(t *testing.T) {
 	l.sendsTo(natted)
 }
 
+func TestPacketThatProvesNothingIsNotHeardInAContestEither(t *testing.T) {
+	l := newLeg(t, Learn)
+	l.packets(1, natted, 1, verdict.Forward)
+	l.packets(1, neighbour, 2, verdict.Contested)
+	if v, _ := l.judge(proxy, Evidence{SSRC: 3}); v != verdict.Contested {
+		t.Fatalf("%s, want contested", v)
+	}
+}
+
 func TestContestEndsWithTheExactTupleOrSignalling(t *testing.T) {
 	contest := func() *leg {
 		l := newLeg(t, Learn)
@@ -236,4 +245,14 @@ func TestResumeAfterHoldFindsThePeerWhereItWas(t *testing.T) {
 	l.rearm(func(p *Policy) { p.Signalled = signalled })
 	l.packets(4, natted, 1, verdict.Forward)
 	l.sendsTo(natted)
+}
+
+func TestSignallingMayGoBackToWhereThePeerIs(t *testing.T) {
+	l := newLeg(t, Learn)
+	l.packets(4, natted, 1, verdict.Forward)
+	l.rearm(func(p *Policy) { p.Signalled = natted })
+	l.packets(1, natted, 1, verdict.Forward)
+	if at, _ := l.s.Pinned(); at != natted {
+		t.Fatalf("pinned at %v", at)
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"tandem/relay/verdict"
 )
 
 func TestModesAreReadAsTheyAreWritten(t *testing.T) {
@@ -68,6 +70,15 @@ func TestSignalledRTCPIsTheNextPortUnlessSDPNamesOne(t *testing.T) {
 		p := Policy{Signalled: c.rtp, SignalledRTCP: c.rtcp}
 		if got := p.rtcp(); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestModeThatDoesNotExistHearsNobody(t *testing.T) {
+	l := newLegWith(t, Policy{Signalled: signalled, Mode: 9})
+	for _, src := range []Addr{signalled, natted, elsewhere} {
+		if v, _ := l.judge(src, Evidence{SSRC: 1, KnownPT: true, Authenticated: true, Fresh: true}); v != verdict.Stranger {
+			t.Errorf("%v: %s, want stranger", src, v)
 		}
 	}
 }

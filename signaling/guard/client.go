@@ -106,6 +106,12 @@ func (s *Stack) send(req *sip.Request, l *listener, to link, on ClientHandler) (
 	}
 	c.order.Lock() // a response that overtakes the end of Init waits for its timers to exist
 	err = c.tx.Init()
+	c.mu.Lock()
+	c.started = true
+	if err == nil {
+		err = c.err
+	}
+	c.mu.Unlock()
 	c.order.Unlock()
 	if err == nil && s.isClosed() {
 		err = ErrClosed
@@ -136,6 +142,7 @@ type clientTx struct {
 	repeat *sip.Response // a further 2xx that the machine let through; under order
 
 	mu          sync.Mutex
+	started     bool // Request has returned or is about to; a failure before is its error, not an event
 	provisional bool
 	final       int
 	muted       bool // Terminate was called, or the error was reported
@@ -237,8 +244,9 @@ func (c *clientTx) ended(_ string, why error) {
 // report tells the handler of a failure, unless there was a final response or nobody listens.
 func (c *clientTx) report(why error) {
 	c.mu.Lock()
-	tell := c.final == 0 && !c.muted
-	if tell {
+	failed := c.final == 0 && !c.muted
+	tell := failed && c.started
+	if failed {
 		if !errors.Is(why, ErrTimeout) && !errors.Is(why, ErrClosed) && !errors.Is(why, ErrTransport) {
 			why = fmt.Errorf("%w: %w", ErrTransport, why)
 		}

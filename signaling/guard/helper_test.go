@@ -230,7 +230,7 @@ type event struct {
 }
 
 func events() (chan event, ClientHandler) {
-	c := make(chan event, 256)
+	c := make(chan event, 8192)
 	return c, func(res *sip.Response, err error) { c <- event{res, err} }
 }
 

@@ -81,8 +81,8 @@ func (c *stream) close(why error) {
 	c.err = why
 	conn, pending := c.conn, c.pending
 	c.pending = nil
+	c.cancel() // with the lock: who finds nothing pending finds it closed
 	c.mu.Unlock()
-	c.cancel()
 	if conn != nil {
 		conn.Close()
 	}

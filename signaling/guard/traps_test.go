@@ -51,7 +51,7 @@ func TestTrap1StrangerWhoConnectedDoesNotGetOurInvite(t *testing.T) {
 			}
 			peer.send(answer(invite, "486 Busy Here", "p"))
 			if e := await(t, got, "the 486"); e.res == nil || e.res.StatusCode != 486 {
-				t.Fatalf("got %+v", e)
+				t.Fatalf("got %v %v", e.res, e.err)
 			}
 			// Whatever the stack had sent to the stranger would come before the answer to its next request.
 			c.stranger.send(message("OPTIONS", "z9hG4bKnext", s.Address(c.listener)))

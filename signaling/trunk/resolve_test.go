@@ -135,7 +135,7 @@ func TestAnswerOutlivesFailuresOfDNSForADay(t *testing.T) {
 	}
 	settled(tr)
 	clk.advance(resolveAgain)
-	if tab.Known("gw", netip.MustParseAddr("198.51.100.2")) {
+	if tab.Known("gw6", netip.MustParseAddr("198.51.100.2")) {
 		t.Error("an address of more than a day ago is still a source")
 	}
 	settled(tr)
@@ -187,6 +187,18 @@ func TestCallsThatNeedTheSameNameShareOneQuestion(t *testing.T) {
 			t.Errorf("%d questions", names.questions())
 		}
 	})
+}
+
+func TestSystemResolverTakesAddressesAndTellsFailures(t *testing.T) {
+	got, err := System{}.LookupHost(context.Background(), "192.0.2.7")
+	if err != nil || len(got) != 1 || got[0].Unmap().String() != "192.0.2.7" {
+		t.Errorf("an address: %v, %v", got, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if got, err := (System{}).LookupHost(ctx, "gw.invalid"); err == nil {
+		t.Errorf("a name that cannot exist: %v", got)
+	}
 }
 
 // deaf is a resolver that neither answers nor obeys its deadline until the test ends.

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"tandem/internal/config"
+)
+
+// runCmd runs both planes in one process, still speaking over the control socket.
+type runCmd struct {
+	Config string `short:"c" type:"path" help:"The configuration file; without one: loopback, ready for a call."`
+	Socket string `env:"TANDEM_SOCKET" type:"path" help:"The control socket, instead of the configuration's."`
+}
+
+// Run implements kong's command.
+func (c *runCmd) Run(ctx context.Context, s streams) error {
+	cfg, err := loadOr(c.Config, config.Embedded)
+	if err != nil {
+		return reported(s, err)
+	}
+	override(&cfg.Control.Socket, c.Socket)
+	if c.Config == "" && c.Socket == "" {
+		dir, err := os.MkdirTemp("", "tandem-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		cfg.Control.Socket = filepath.Join(dir, "relay.sock")
+	}
+	log := logger(s.err, cfg.Log)
+	media, err := openRelay(cfg, log)
+	if err != nil {
+		return err
+	}
+	calls, err := openSIP(cfg, log)
+	if err != nil {
+		return errors.Join(err, media.Close())
+	}
+	if c.Config == "" {
+		invite(s.out, cfg)
+	}
+	<-ctx.Done()
+	log.Info("tandem stops")
+	return errors.Join(calls.Close(), media.Close())
+}
+
+// invite tells a newcomer how to send the first call.
+func invite(w io.Writer, cfg *config.Config) {
+	in, out := cfg.SIP.Trunks["caller"], cfg.SIP.Trunks["callee"]
+	fmt.Fprintf(w, `
+Tandem is running on loopback. A call that comes to %s goes on to %s.
+Try it with two sipp (Debian package sip-tester), in two other terminals:
+
+  sipp -sn uas -i 127.0.0.1 -p 5090 -rtp_echo
+  sipp -sn uac -i 127.0.0.1 -p 5080 -m 1 %s
+
+  look at it:   tandem ctl --socket %s relay.stats
+  or at:        curl http://%s/metrics
+  your own:     start from deploy/tandem.yaml, then tandem check -c FILE and tandem run -c FILE
+
+Ctrl-C ends it.
+`, cfg.SIP.Listeners[in.Listener].Address, out.Peer, cfg.SIP.Listeners[in.Listener].Address, cfg.Control.Socket, cfg.Metrics.Relay)
+}
