@@ -69,7 +69,7 @@ func (l *Listener) check(d *document, path string) {
 		}
 	}
 	if d.has(path + ".advertise") {
-		if host, port, err := splitPeer(l.Advertise); err != nil || !isHost(host) || !isPort(port) {
+		if host, port, err := SplitPeer(l.Advertise); err != nil || !isHost(host) || !isPort(port) {
 			d.fail(path+".advertise", "is neither a host nor host:port", `write it as sbc.example.com or "203.0.113.1:5061"`)
 		}
 	}

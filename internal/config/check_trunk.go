@@ -52,7 +52,7 @@ func (t *Trunk) checkPeer(d *document, path string, l *Listener, known bool) (pa
 		d.missing(path+".peer", "write the host or IP to send calls to, with an optional port")
 		return "", false
 	}
-	host, port, err := splitPeer(t.Peer)
+	host, port, err := SplitPeer(t.Peer)
 	if err != nil || !isHost(host) || !isPort(port) {
 		d.fail(path+".peer", "is neither a host nor host:port", `write it as gw1.example.net, 192.0.2.1:5060 or "[2001:db8::1]:5060"`)
 		return "", false
@@ -148,7 +148,7 @@ func (t *Trunk) checkSecrecy(d *document, path string, l *Listener) {
 			d.fail(fmt.Sprintf("%s.tls_names[%d]", path, i), "is no host name", "write it as sbc.example.com or *.sbc.example.com")
 		}
 	}
-	if host, _, err := splitPeer(t.Peer); err == nil && !isHostName(host) && !concrete && len(t.TLSNames) > 0 {
+	if host, _, err := SplitPeer(t.Peer); err == nil && !isHostName(host) && !concrete && len(t.TLSNames) > 0 {
 		d.fail(path+".tls_names", "the peer is an address and there are only wildcards: no name to ask for when we connect",
 			"add one name without a star")
 	}

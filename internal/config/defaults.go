@@ -57,7 +57,7 @@ func (t *Trunk) fill(d *document, path string, c *Config) {
 	srtp, pin := SRTPOff, PinExact
 	if c.SIP.Listeners[t.Listener].Transport == TLSTransport {
 		srtp = SRTPRequired
-		if host, _, err := splitPeer(t.Peer); err == nil {
+		if host, _, err := SplitPeer(t.Peer); err == nil {
 			put(d, path+"tls_names", &t.TLSNames, []string{strings.ToLower(host)})
 		}
 	}
@@ -123,8 +123,9 @@ func onlyNetwork(networks map[string]Network) string {
 	return ""
 }
 
-// splitPeer reads "host", "host:port", "2001:db8::1" or "[2001:db8::1]:5060"; port is empty if there is none.
-func splitPeer(peer string) (host, port string, err error) {
+// SplitPeer reads a peer: "host", "host:port", "2001:db8::1", "[2001:db8::1]" or "[2001:db8::1]:5060". The host comes without
+// brackets, the port is empty if there is none. Neither is checked further.
+func SplitPeer(peer string) (host, port string, err error) {
 	if inner, ok := strings.CutPrefix(peer, "["); ok && strings.HasSuffix(inner, "]") {
 		peer = strings.TrimSuffix(inner, "]")
 		if a, err := netip.ParseAddr(peer); err != nil || !a.Is6() {

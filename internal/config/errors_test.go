@@ -95,6 +95,8 @@ func TestValuesOfTheWrongTypeSayWhatIsWanted(t *testing.T) {
 		{"word for a section", broken + "      options: off\n", "16:16: sip.trunks.gw.options: off: is not a section; write keys below it, indented, as name: value"},
 		{"no for false", broken + "      rtcp_mux: no\n", "16:17: sip.trunks.gw.rtcp_mux: no: is neither true nor false; write false"},
 		{"nothing", broken + "      domain:\n", "16:7: sip.trunks.gw.domain: has no value; give it one or remove the key"},
+		{"yes for true", broken + "      rtcp_mux: yes\n", "16:17: sip.trunks.gw.rtcp_mux: yes: is neither true nor false; write true"},
+		{"neither", broken + "      rtcp_mux: 1\n", "16:17: sip.trunks.gw.rtcp_mux: 1: is neither true nor false; write one of them"},
 		{"duration without a unit", broken + "      failover: {timeout: 10}\n", "16:27: sip.trunks.gw.failover.timeout: 10: has no unit; write 10s, 10ms or 10m"},
 		{"duration with a space", broken + "      failover: {timeout: 10 s}\n",
 			"16:27: sip.trunks.gw.failover.timeout: 10 s: is no duration; write a number and a unit, as 500ms, 30s, 10m or 1h30m"},
@@ -153,6 +155,14 @@ func TestTrunkPolicyThatCannotWorkIsRefused(t *testing.T) {
 				"16:55: sip.trunks.g2.tls_names[0]: *.com: is too wide a wildcard; write it as *.sbc.example.com: the star is one label below a name of two or more"},
 		{"suite", broken + "    g2: {listener: tls1, peer: a.example.com, suites: [AES_CM_128_HMAC_SHA1_81]}\n",
 			`16:56: sip.trunks.g2.suites[0]: AES_CM_128_HMAC_SHA1_81: is none of the words known here; did you mean "AES_CM_128_HMAC_SHA1_80"?`},
+		{"no suites", broken + "    g2: {listener: tls1, peer: a.example.com, suites: []}\n",
+			"16:47: sip.trunks.g2.suites: names no suite; list at least one, or remove the key for AES_CM_128_HMAC_SHA1_80"},
+		{"suite twice", broken + "    g2: {listener: tls1, peer: a.example.com, suites: [AEAD_AES_128_GCM, AEAD_AES_128_GCM]}\n",
+			"16:74: sip.trunks.g2.suites[1]: AEAD_AES_128_GCM: stands in this list already; remove one of the two"},
+		{"nobody's certificate", broken + "    g2: {listener: tls1, peer: a.example.com, tls_names: []}\n",
+			"16:47: sip.trunks.g2.tls_names: names nobody; list the names that the peer's certificate may carry"},
+		{"name of no host", broken + "    g2: {listener: tls1, peer: a.example.com, tls_names: [a b]}\n",
+			"16:59: sip.trunks.g2.tls_names[0]: a b: is no host name; write it as sbc.example.com or *.sbc.example.com"},
 		{"codes", broken + "      failover: {codes: [503, 603, 200]}\n",
 			"16:31: sip.trunks.gw.failover.codes[1]: 603: the callee declined, that is never tried again; remove it\n" +
 				"16:36: sip.trunks.gw.failover.codes[2]: 200: is out of range; write 400 to 699"},
@@ -211,6 +221,23 @@ func TestListenersAndPortsThatCollideAreRefused(t *testing.T) {
 			"3:66: media.networks.lan.advertise: 2001:db8::1: is of another family than the addresses of this network; advertise an address of their family"},
 		{"empty network", "media: {networks: {lan: {}}}", "1:20: media.networks.lan.addresses: names no address; write at least one, as [192.0.2.1]\n" +
 			"1:20: media.networks.lan.ports: is missing; give the range of UDP ports for media, as 40000-49999"},
+		{"multicast", strings.Replace(udp, "[192.0.2.1]", "[224.0.0.1]", 1),
+			"3:23: media.networks.lan.addresses[0]: 224.0.0.1: is no address of one host; use a unicast address"},
+		{"address twice", strings.Replace(udp, "[192.0.2.1]", "[192.0.2.1, 192.0.2.1]", 1),
+			"3:34: media.networks.lan.addresses[1]: 192.0.2.1: stands in this list already; remove one of the two"},
+		{"no address", strings.Replace(udp, "[192.0.2.1]", "[gw.example.com]", 1),
+			"3:23: media.networks.lan.addresses[0]: gw.example.com: is no IP address; write it as 192.0.2.1 or 2001:db8::1; names are not resolved here"},
+		{"listener on port 0", listener("{transport: udp, address: 192.0.2.1:0}"),
+			"11:35: sip.listeners.l2.address: 192.0.2.1:0: has port 0; name the port that peers should use"},
+		{"listener on a name", listener("{transport: udp, address: 'sbc.example.com:5060'}"),
+			`11:35: sip.listeners.l2.address: sbc.example.com:5060: is no IP address with port; write it as 192.0.2.1:5060 or "[2001:db8::1]:5060"`},
+		{"listener with a zone", listener("{transport: udp, address: '[fe80::1%eth0]:5060'}"),
+			"11:35: sip.listeners.l2.address: [fe80::1%eth0]:5060: has a zone; use an address that is valid beyond one link"},
+		{"no identity", listener("{transport: tls, address: 192.0.2.1:5067, tls: {ca: '', client: maybe}}"),
+			"11:51: sip.listeners.l2.tls.certificate: is missing; name the PEM file of our certificate and its chain\n" +
+				"11:51: sip.listeners.l2.tls.key: is missing; name the PEM file of the certificate's private key\n" +
+				"11:61: sip.listeners.l2.tls.ca: \"\": is empty; name a PEM file, or remove the key for the system's authorities\n" +
+				"11:73: sip.listeners.l2.tls.client: maybe: is none of the words known here; write require, request or none"},
 		{"no network", "", "1:1: media.networks: names no network; give at least one name with addresses and ports: media has to go somewhere"},
 	} {
 		c.run(t)
@@ -226,6 +253,10 @@ func TestRelayAndProcessSettingsAreBounded(t *testing.T) {
 			"16:19: control.socket: relay.sock: is not an absolute path; begin it with /\n" +
 				"16:37: control.mode: 0888: is not of the right form; write three octal digits, as \"0660\"\n" +
 				"16:51: control.users[0]: \"\": is empty; name a user or remove it"},
+		{"long socket", broken + "control: {socket: /" + strings.Repeat("s", 107) + ", group: '', groups: ['']}\n",
+			"16:19: control.socket: /" + strings.Repeat("s", 79) + "...: is longer than 107 bytes, the kernel's limit; choose a shorter path\n" +
+				"16:136: control.group: \"\": is empty; name a group or remove the key\n" +
+				"16:149: control.groups[0]: \"\": is empty; name a group or remove it"},
 		{"metrics", broken + "metrics: {relay: localhost, sip: of}\n", "16:18: metrics.relay: localhost: is no listening address; write it as 127.0.0.1:9640, or off\n" +
 			"16:34: metrics.sip: of: is no listening address; write it as 127.0.0.1:9640, or off"},
 		{"metrics on one address", broken + "metrics: {sip: '127.0.0.1:9640'}\n",

@@ -14,7 +14,6 @@
 package phone
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -49,15 +48,15 @@ type Options struct {
 
 // Phone is one open phone.
 type Phone struct {
-	opt   Options
-	suite *suite // nil: plain RTP
-	local netip.AddrPort
-	wire  *sip.TransportLayer
-	txs   *sip.TransactionLayer
-	in    net.PacketConn // udp
-	accept net.Listener  // tcp, tls
-	done  chan struct{}
-	wait  sync.WaitGroup
+	opt    Options
+	suite  *suite // nil: plain RTP
+	local  netip.AddrPort
+	wire   *sip.TransportLayer
+	txs    *sip.TransactionLayer
+	in     net.PacketConn // udp
+	accept net.Listener   // tcp, tls
+	done   chan struct{}
+	wait   sync.WaitGroup
 
 	onCall atomic.Pointer[func(*Incoming)]
 
@@ -65,7 +64,8 @@ type Phone struct {
 	calls map[dialogID]*Call
 }
 
-// Open binds the phone's socket. When it returns, the phone can be called.
+// Open binds the phone's socket. When it returns, the phone can be called. It logs nothing, but sipgo itself tells slog's
+// default logger of some connections that close.
 func Open(o Options) (*Phone, error) {
 	if err := o.fill(); err != nil {
 		return nil, fmt.Errorf("phone: %w", err)
@@ -256,14 +256,4 @@ func (p *Phone) find(id dialogID) *Call {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.calls[id]
-}
-
-// ended is the context error of a phone that was closed meanwhile.
-func (p *Phone) alive(ctx context.Context) error {
-	select {
-	case <-p.done:
-		return net.ErrClosed
-	default:
-		return ctx.Err()
-	}
 }

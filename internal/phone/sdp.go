@@ -50,9 +50,9 @@ type description struct {
 	secure  bool // RTP/SAVP
 	keys    []key
 	flow    flow
-	event   int        // payload type of telephone-event; -1: none
-	others  []string   // refused m-lines before and after the audio, as they are to be answered
-	place   int        // of the audio among them
+	event   int      // payload type of telephone-event; -1: none
+	others  []string // refused m-lines before and after the audio, as they are to be answered
+	place   int      // of the audio among them
 }
 
 // key is one a=crypto line (RFC 4568 section 9.1). inline is the master key and salt in base64.
@@ -127,7 +127,6 @@ type scanner struct {
 	addr     netip.Addr // c= of the audio
 	port     uint16
 	rtcpPort uint16
-	mux      bool
 	pcmu     bool
 	inMedia  bool
 	found    bool // an audio line was taken
@@ -195,8 +194,6 @@ func (s *scanner) attribute(value string) {
 		if port, err := strconv.ParseUint(first, 10, 16); err == nil {
 			s.rtcpPort = uint16(port)
 		}
-	case "rtcp-mux":
-		s.mux = true
 	case "rtpmap":
 		number, encoding, _ := strings.Cut(rest, " ")
 		if n, err := strconv.ParseUint(number, 10, 7); err == nil && strings.EqualFold(encoding, "telephone-event/8000") {
@@ -242,21 +239,18 @@ func (s *scanner) finish() (description, error) {
 		return description{}, errors.New("sdp: no c= line")
 	}
 	if s.addr.IsUnspecified() { // hold as in RFC 2543
-		s.d.flow = s.d.flow.answerless()
+		s.d.flow = s.d.flow.deaf()
 	}
 	if s.rtcpPort == 0 {
 		s.rtcpPort = s.port + 1
-	}
-	if s.mux {
-		s.rtcpPort = s.port
 	}
 	s.d.rtp = netip.AddrPortFrom(s.addr.Unmap(), s.port)
 	s.d.rtcp = netip.AddrPortFrom(s.addr.Unmap(), s.rtcpPort)
 	return s.d, nil
 }
 
-// answerless is the direction of somebody who gives no address to send to.
-func (f flow) answerless() flow {
+// deaf is the direction of somebody who gives no address to send to.
+func (f flow) deaf() flow {
 	if f.sends() {
 		return sendonly
 	}

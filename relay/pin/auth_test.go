@@ -97,6 +97,16 @@ func TestRoamingPeerIsFollowedAfterThreeFreshPacketsAndSilence(t *testing.T) {
 	l.sendsTo(elsewhere)
 }
 
+func TestSignalledTupleNeedsThreePacketsToTakeASilentPinBack(t *testing.T) {
+	l := newLeg(t, Auth)
+	l.packets(3, elsewhere, 1, verdict.Forward)
+	l.silence(time.Second)
+	l.packets(2, signalled, 1, verdict.Forward)
+	l.sendsTo(elsewhere)
+	l.packets(1, signalled, 1, verdict.Forward)
+	l.sendsTo(signalled)
+}
+
 func TestLatePacketOfThePinnedSourceIsHeard(t *testing.T) {
 	l := newLeg(t, Auth)
 	l.packets(5, signalled, 1, verdict.Forward)

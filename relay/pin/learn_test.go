@@ -141,6 +141,16 @@ func TestSilentPinIsNotMovedByAnotherSSRCNorAnotherIP(t *testing.T) {
 	l.sendsTo(natted)
 }
 
+func TestRunThatPausesForFiveSecondsBeginsAnew(t *testing.T) {
+	l := newLeg(t, Learn)
+	l.packets(4, natted, 1, verdict.Forward)
+	l.silence(time.Second)
+	l.packets(3, neighbour, 1, verdict.Stranger)
+	l.silence(learnWindow)
+	l.packets(3, neighbour, 1, verdict.Stranger)
+	l.sendsTo(natted)
+}
+
 func TestPinThatSpeaksAgainEndsTheCandidatesRun(t *testing.T) {
 	l := newLeg(t, Learn)
 	l.packets(4, natted, 1, verdict.Forward)

@@ -16,7 +16,7 @@ const (
 	formerHold  = 2 * time.Second        // packets in flight from the address that signalling just left (as long as an old key lives)
 )
 
-// State is what packets have proved about one leg: 216 bytes of plain memory, written by the leg's worker only. The
+// State is what packets have proved about one leg: 192 bytes of plain memory, written by the leg's worker only. The
 // zero value accepts nobody and sends nowhere.
 type State struct {
 	// A packet from the pinned source needs only these.

@@ -162,3 +162,22 @@ func TestFloodOfRTCPIsBudgetedToo(t *testing.T) {
 		t.Fatalf("%d tags checked at once for ports of the pinned address, %d are allowed", checks, strangerRate)
 	}
 }
+
+func TestRTCPOfThePinNeedsNoBudget(t *testing.T) {
+	for name, mux := range map[string]bool{"on the pinned port": true, "on the port that reports come from": false} {
+		p := policy(Auth)
+		p.Mux = mux
+		l := newLegWith(t, p)
+		l.packets(3, natted, 1, verdict.Forward)
+		src := natted
+		if !mux {
+			src = nattedRTCP
+		}
+		l.rtcp(src, verdict.Forward)
+		for range 100 {
+			if v := l.s.GlanceRTCP(l.now, &l.p, src, seed); v != verdict.Forward {
+				t.Fatalf("%s: %s, want forward", name, v)
+			}
+		}
+	}
+}

@@ -29,17 +29,34 @@ func (p *Pool) lease(n int32) {
 	p.free--
 }
 
-// split leases the half of a whole pair that has rested longer; neither is fresh, those are taken before. The other one
-// becomes a single half at the front of the queue, and the order holds: the pair was chosen because it had rested longer than any half.
-func (p *Pool) split(pair int32) uint16 {
-	p.pairs.remove(p.ports, pair)
-	n, other := pair, pair+1
-	if p.ports[other].released < p.ports[n].released {
-		n, other = other, n
+// oldest returns the used port that a lease of one should reuse, on the queue of halves: half, its head, or one of a whole
+// pair, which is split. -1: none has rested for Never. Fresh halves are gone when this is asked.
+func (p *Pool) oldest(half int32) int32 {
+	pair := p.pairs.head
+	if pair >= 0 && p.rested(p.since(pair)) >= p.options.Never && (half < 0 || p.since(pair) < p.ports[half].released) {
+		return p.split(pair)
 	}
-	p.halves.pushFront(p.ports, other)
-	p.lease(n)
-	return p.number(n)
+	if half >= 0 && p.rested(p.ports[half].released) >= p.options.Never {
+		return half
+	}
+	// The last resort takes as long as pairs are many: a half that rests only because its partner came back later.
+	for ; pair >= 0; pair = p.ports[pair].next {
+		if p.rested(min(p.ports[pair].released, p.ports[pair+1].released)) >= p.options.Never {
+			return p.split(pair)
+		}
+	}
+	return -1
+}
+
+// split makes single halves of a whole pair and returns the one that has rested longer.
+func (p *Pool) split(pair int32) int32 {
+	p.pairs.remove(p.ports, pair)
+	p.halves.insert(p.ports, pair)
+	p.halves.insert(p.ports, pair+1)
+	if p.ports[pair+1].released < p.ports[pair].released {
+		return pair + 1
+	}
+	return pair
 }
 
 // takePair takes a whole pair off its queue; a half that was never used is on a list of its own too.
@@ -66,15 +83,6 @@ func (p *Pool) since(pair int32) int64 {
 
 // rested returns how long a port has rested that was released then.
 func (p *Pool) rested(released int64) time.Duration { return time.Duration(p.clock - released) }
-
-// mayReuse tells whether what was released then may be leased, and whether that is early.
-func (p *Pool) mayReuse(what string, released int64) (early bool, err error) {
-	rest := p.rested(released)
-	if rest < p.options.Never {
-		return false, p.none(what)
-	}
-	return rest < p.options.Prefer, nil
-}
 
 // tooFresh counts the free ports that may not be leased yet, from the latest release back. It takes as long as they are many.
 func (p *Pool) tooFresh() int {
@@ -154,34 +162,25 @@ func (q *queue) pushBack(ports []port, n int32) {
 	q.tail = n
 }
 
-func (q *queue) pushFront(ports []port, n int32) {
-	ports[n].prev, ports[n].next = -1, q.head
-	if q.head >= 0 {
-		ports[q.head].prev = n
-	} else {
-		q.tail = n
-	}
-	q.head = n
-}
-
-// insert puts n where its release belongs. It looks from the latest back: a pair of which one half was never used is
-// split by the very next lease of one port.
+// insert puts n where its release belongs. It looks from the oldest on: what is inserted was chosen because it has rested
+// longer than the others.
 func (q *queue) insert(ports []port, n int32) {
-	after := q.tail
-	for after >= 0 && ports[after].released > ports[n].released {
-		after = ports[after].prev
+	before := q.head
+	for before >= 0 && ports[before].released <= ports[n].released {
+		before = ports[before].next
 	}
-	if after < 0 {
-		q.pushFront(ports, n)
-		return
-	}
-	if ports[after].next < 0 {
+	if before < 0 {
 		q.pushBack(ports, n)
 		return
 	}
-	before := ports[after].next
+	after := ports[before].prev
 	ports[n].prev, ports[n].next = after, before
-	ports[after].next, ports[before].prev = n, n
+	ports[before].prev = n
+	if after >= 0 {
+		ports[after].next = n
+	} else {
+		q.head = n
+	}
 }
 
 func (q *queue) remove(ports []port, n int32) {

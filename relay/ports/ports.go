@@ -104,12 +104,10 @@ func (p *Pool) LeasePair(now int64) (rtp uint16, early bool, err error) {
 	p.advance(now)
 	n := p.takeFreshPair()
 	if n < 0 {
-		if n = p.pairs.head; n < 0 {
+		if n = p.pairs.head; n < 0 || p.rested(p.since(n)) < p.options.Never {
 			return 0, false, p.none("pair")
 		}
-		if early, err = p.mayReuse("pair", p.since(n)); err != nil {
-			return 0, false, err
-		}
+		early = p.rested(p.since(n)) < p.options.Prefer
 		p.takePair(n)
 	}
 	p.lease(n)
@@ -125,7 +123,7 @@ func (p *Pool) LeaseOne(now int64) (number uint16, early bool, err error) {
 		p.lease(n)
 		return p.number(n), false, nil
 	}
-	half, pair := p.halves.head, p.pairs.head
+	half := p.halves.head
 	if half < 0 || p.rested(p.ports[half].released) < p.options.Prefer {
 		if n := p.takeFreshPair(); n >= 0 {
 			n += int32(p.rand.IntN(2))
@@ -133,22 +131,14 @@ func (p *Pool) LeaseOne(now int64) (number uint16, early bool, err error) {
 			p.addFreshHalf(p.partner(n))
 			return p.number(n), false, nil
 		}
-		if pair >= 0 && (half < 0 || p.since(pair) < p.ports[half].released) {
-			if early, err = p.mayReuse("port", p.since(pair)); err != nil {
-				return 0, false, err
-			}
-			return p.split(pair), early, nil
-		}
+		half = p.oldest(half)
 	}
 	if half < 0 {
 		return 0, false, p.none("port")
 	}
-	if early, err = p.mayReuse("port", p.ports[half].released); err != nil {
-		return 0, false, err
-	}
 	p.halves.remove(p.ports, half)
 	p.lease(half)
-	return p.number(half), early, nil
+	return p.number(half), p.rested(p.ports[half].released) < p.options.Prefer, nil
 }
 
 // Release gives one port back, to rest from now on; a pair is two calls. ErrNotLeased: it was not leased, and nothing changed.

@@ -18,7 +18,7 @@ const (
 // jumped, or stood still through a silence; no jitter buffer would have waited so long.
 const discontinuity = int64(time.Second)
 
-// Stream is the counters of one stream: 80 bytes of plain memory, one writer. The zero value is ready.
+// Stream is the counters of one stream: 64 bytes of plain memory, one writer. The zero value is ready.
 type Stream struct {
 	received uint64 // packets, over all spans
 	closed   uint64 // packets expected in the spans before this one
@@ -47,17 +47,17 @@ func (s *Stream) Update(now int64, ssrc uint32, seq uint16, ts uint32, clock uin
 		return
 	}
 	switch ahead := seq - uint16(s.last); {
-	case ahead < maxDropout:
-		s.last += uint32(ahead)
-	case -ahead <= maxMisorder: // late or twice
-	case !s.suspect || seq != s.next:
-		s.next, s.suspect = seq+1, true
-		return
-	default: // two in a row: the sender restarted, with the packet before
+	case s.suspect && seq == s.next: // two in a row: the sender restarted, with the packet before
 		s.begin(ssrc, seq-1)
 		s.last++
 		s.received += 2
 		s.refer(now, ts, clock)
+		return
+	case ahead < maxDropout:
+		s.last += uint32(ahead)
+	case -ahead <= maxMisorder: // late or twice
+	default:
+		s.next, s.suspect = seq+1, true
 		return
 	}
 	s.suspect = false

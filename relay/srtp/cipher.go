@@ -14,6 +14,7 @@ type Cipher struct {
 	mkiLen          uint8
 	unencryptedRTCP bool
 	mki             [maxMKI]byte
+	rtp, rtcp       layout // of a packet whose payload ends at 0
 }
 
 // kernel is the arithmetic of a suite on one packet whose layout and index are already known. open returns false when the tag
@@ -39,29 +40,26 @@ func NewCipher(k *Keys) (*Cipher, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := newCipher(k.suite, &rtp, &rtcp)
+	c, err := newCipher(k, &rtp, &rtcp)
 	clear(rtp.key[:])
 	clear(rtp.auth[:])
 	clear(rtcp.key[:])
 	clear(rtcp.auth[:])
-	if err != nil {
-		return nil, err
-	}
-	c.mki, c.mkiLen, c.unencryptedRTCP = k.mki, k.mkiLen, k.unencryptedRTCP
-	return c, nil
+	return c, err
 }
 
-// newCipher builds a cipher from session keys.
-func newCipher(s Suite, rtp, rtcp *session) (*Cipher, error) {
+// newCipher builds a cipher from session keys; the master key in k is not used.
+func newCipher(k *Keys, rtp, rtcp *session) (*Cipher, error) {
+	c := &Cipher{suite: k.suite, mki: k.mki, mkiLen: k.mkiLen, unencryptedRTCP: k.unencryptedRTCP}
+	c.rtp, c.rtcp = trailers(k.suite, int(k.mkiLen))
 	var err error
-	c := &Cipher{suite: s}
-	if s.isGCM() {
-		c.kernel, err = newGCM(s, rtp, rtcp)
+	if k.suite.isGCM() {
+		c.kernel, err = newGCM(k.suite, rtp, rtcp)
 	} else {
-		c.kernel, err = newCM(s, rtp, rtcp)
+		c.kernel, err = newCM(k.suite, rtp, rtcp)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("srtp cipher for %s: %w", s, err)
+		return nil, fmt.Errorf("srtp cipher for %s: %w", k.suite, err)
 	}
 	return c, nil
 }

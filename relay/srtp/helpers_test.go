@@ -108,7 +108,7 @@ func (p *pair) sealed(t testing.TB, ssrc uint32, seq uint16) []byte {
 // sealedAt returns an SRTP packet as a sender with the given rollover counter would make it.
 func (p *pair) sealedAt(ssrc, roc uint32, seq uint16) []byte {
 	pkt := rtpPacket(ssrc, seq, 20)
-	l := p.seal.layoutRTP(len(pkt))
+	l := p.seal.rtp.from(len(pkt))
 	pkt = pkt[:l.size]
 	copy(pkt[l.mki:], p.seal.mki[:p.seal.mkiLen])
 	p.seal.kernel.sealRTP(pkt, headerRTP, l, ssrc, uint64(roc)<<16|uint64(seq))

@@ -45,4 +45,6 @@ func NewKeys(s Suite, keyAndSalt, mki []byte, unencryptedRTCP bool) (Keys, error
 func (k *Keys) Suite() Suite { return k.suite }
 
 // Format prints the suite and withholds the key, whatever the verb.
-func (k Keys) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.suite.String()+" (key withheld)") }
+func (k Keys) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, k.suite.String()+" (key withheld)")
+}

@@ -26,26 +26,22 @@ type layout struct {
 	size int // of the whole packet
 }
 
-func (c *Cipher) layoutRTP(end int) layout {
-	tag, mki := c.suite.TagRTP(), int(c.mkiLen)
-	l := layout{end: end, size: end + tag + mki}
-	if c.suite.isGCM() {
-		l.tag, l.mki = end, end+tag
-	} else {
-		l.mki, l.tag = end, end+mki
+// trailers returns the layouts of an SRTP and an SRTCP packet whose payload ends at 0: their sizes are what sealing adds.
+func trailers(s Suite, mki int) (rtp, rtcp layout) {
+	tag, tagRTCP := s.TagRTP(), s.TagRTCP()
+	if s.isGCM() {
+		rtp = layout{tag: 0, mki: tag, size: tag + mki}
+		rtcp = layout{tag: 0, word: tagRTCP, mki: tagRTCP + wordRTCP, size: tagRTCP + wordRTCP + mki}
+		return rtp, rtcp
 	}
-	return l
+	rtp = layout{mki: 0, tag: mki, size: mki + tag}
+	rtcp = layout{word: 0, mki: wordRTCP, tag: wordRTCP + mki, size: wordRTCP + mki + tagRTCP}
+	return rtp, rtcp
 }
 
-func (c *Cipher) layoutRTCP(end int) layout {
-	tag, mki := c.suite.TagRTCP(), int(c.mkiLen)
-	l := layout{end: end, size: end + tag + wordRTCP + mki}
-	if c.suite.isGCM() {
-		l.tag, l.word, l.mki = end, end+tag, end+tag+wordRTCP
-	} else {
-		l.word, l.mki, l.tag = end, end+wordRTCP, end+wordRTCP+mki
-	}
-	return l
+// from returns the layout of a packet whose payload ends at end.
+func (l layout) from(end int) layout {
+	return layout{end: end, tag: end + l.tag, word: end + l.word, mki: end + l.mki, size: end + l.size}
 }
 
 // lengthRTP checks the lengths that both directions depend on.
@@ -78,5 +74,8 @@ func (c *Cipher) lengthRTCP(pkt []byte) verdict.Verdict {
 // mkiMatches compares the packet's MKI with the negotiated one; it is true when none was negotiated.
 func (c *Cipher) mkiMatches(pkt []byte, l layout) bool {
 	n := int(c.mkiLen)
+	if n == 0 {
+		return true
+	}
 	return subtle.ConstantTimeCompare(pkt[l.mki:l.mki+n], c.mki[:n]) == 1
 }

@@ -17,7 +17,7 @@ func (c *Cipher) OpenRTP(rx *RX, pkt []byte, hdr int) (n int, index uint64, v ve
 	if v = c.lengthRTP(pkt, hdr); v != verdict.Forward {
 		return 0, 0, v
 	}
-	l := c.layoutRTP(len(pkt) - c.layoutRTP(0).size)
+	l := c.rtp.from(len(pkt) - c.rtp.size)
 	if l.end < hdr {
 		return 0, 0, verdict.TooShort
 	}
@@ -78,7 +78,7 @@ func (c *Cipher) OpenRTCP(rx *RX, pkt []byte) (n int, v verdict.Verdict) {
 	if v = c.lengthRTCP(pkt); v != verdict.Forward {
 		return 0, v
 	}
-	l := c.layoutRTCP(len(pkt) - c.layoutRTCP(0).size)
+	l := c.rtcp.from(len(pkt) - c.rtcp.size)
 	if l.end < headerRTCP {
 		return 0, verdict.TooShort
 	}

@@ -18,7 +18,7 @@ func (c *Cipher) SealRTP(tx *TX, pkt []byte, hdr int) (n int, v verdict.Verdict)
 	if v = c.lengthRTP(pkt, hdr); v != verdict.Forward {
 		return 0, v
 	}
-	l := c.layoutRTP(len(pkt))
+	l := c.rtp.from(len(pkt))
 	if l.size > min(cap(pkt), maxPacket) {
 		return 0, verdict.TooLong
 	}
@@ -55,7 +55,7 @@ func (c *Cipher) SealRTCP(tx *TX, pkt []byte) (n int, v verdict.Verdict) {
 	if v = c.lengthRTCP(pkt); v != verdict.Forward {
 		return 0, v
 	}
-	l := c.layoutRTCP(len(pkt))
+	l := c.rtcp.from(len(pkt))
 	if l.size > min(cap(pkt), maxPacket) {
 		return 0, verdict.TooLong
 	}

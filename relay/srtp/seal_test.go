@@ -189,7 +189,7 @@ func TestANewKeyStartsAtRolloverZeroOrCarriesOn(t *testing.T) {
 		carried.rx.Rekey(&RX{n: 1, sources: [MaxSSRC]rxSource{{ssrc: testSSRC, rtp: window{next: index(1, 1)}}}})
 		carried.opens(t, carried.sealed(t, testSSRC, 1), verdict.Forward, index(1, 1))
 		rtcp := carried.sealedRTCP(t, testSSRC)
-		if l := carried.seal.layoutRTCP(28); rtcp[l.word+3] != 1 {
+		if l := carried.seal.rtcp.from(28); rtcp[l.word+3] != 1 {
 			t.Errorf("SRTCP index is %x, must continue at 1 (RFC 3711 section 3.4)", rtcp[l.word:l.word+4])
 		}
 	})

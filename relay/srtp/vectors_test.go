@@ -158,7 +158,7 @@ func TestAEADPacketsMatchRFC7714(t *testing.T) {
 			var s session // the RFC gives session keys
 			copy(s.key[:], unhex(v.key))
 			copy(s.salt[:], unhex(salt))
-			c, err := newCipher(v.suite, &s, &s)
+			c, err := newCipher(&Keys{suite: v.suite}, &s, &s)
 			if err != nil {
 				t.Fatal(err)
 			}

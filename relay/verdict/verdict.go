@@ -88,15 +88,6 @@ func (c *Counters) Drops() map[string]uint64 {
 	return drops
 }
 
-// Total returns the sum over all verdicts, Forward included.
-func (c *Counters) Total() uint64 {
-	var sum uint64
-	for _, n := range c {
-		sum += n
-	}
-	return sum
-}
-
 // Add adds o to c.
 func (c *Counters) Add(o *Counters) {
 	for i := range c {

@@ -8,7 +8,9 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"tandem/internal/config"
+	"tandem/internal/control"
 	"tandem/signaling/guard"
+	"tandem/signaling/sdp"
 	"tandem/signaling/trunk"
 )
 
@@ -18,11 +20,11 @@ const defaultFailover = 10 * time.Second
 // attempt is one INVITE towards one address of one trunk: a dialog of its own, with a Call-ID and a tag of its own.
 type attempt struct {
 	leg      *leg
+	proposed Media // what our offer says; each answer is read against it
 	uac      *uac
 	index    int              // of its entry in the record's Tried
 	addrs    []netip.AddrPort // the trunk's addresses: the first is being tried, the others are left
 	plain    bool             // the second one of a trunk with srtp: optional, without SRTP
-	early    bool             // an 18x came
 	timer    *deadline        // no 18x: next trunk
 	place    bool             // holds one of the trunk's places
 	accepted bool             // its 2xx came first: this is the call
@@ -64,11 +66,15 @@ func (c *call) nextTrunk() {
 			return
 		}
 	}
-	code := c.last
+	code := passedCode(c.last)
 	if code == 0 {
 		code = 503
 	}
-	c.reject(code, "no trunk took the call", nil)
+	c.reject(code, "no trunk took the call", func(res *sip.Response) {
+		for _, r := range c.said {
+			res.AppendHeader(r.header())
+		}
+	})
 }
 
 // skip notes a trunk that was not asked.
@@ -84,6 +90,9 @@ func (c *call) start(tr *trunk.Trunk, addrs []netip.AddrPort, server string, pla
 	c.rec.Tried = append(c.rec.Tried, TrunkTry{Trunk: tr.Name, Address: addrs[0].String(), Start: c.b.o.Now()})
 	if err := c.prepareMedia(at); err != nil {
 		c.failed(at, 503, err.Error())
+		if control.CodeOf(err) == 0 {
+			c.queue = nil // the relay is not there: no other trunk would help, and the caller waits
+		}
 		return false
 	}
 	tag := c.b.newTag()
@@ -163,7 +172,8 @@ func (c *call) buildINVITE(at *attempt) (*sip.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	setSDP(req, m.tell(func() []byte { return sdpOffer(offer, c.a.d.Media.Audio, m.side(m.Offered...)) }))
+	setSDP(req, m.tell(func() []byte { return sdp.Offer(offer, c.a.d.Media.Audio, m.side(m.Offered...)) }))
+	at.proposed = *m
 	return req, nil
 }
 

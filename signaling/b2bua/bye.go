@@ -27,10 +27,8 @@ func (c *call) byed(l *leg, in *guard.Inbound) {
 	l.ended = true
 	c.endServed(l)
 	if c.phase < Answered { // a BYE inside the early dialog (RFC 3261 section 15.1.1): as good as a CANCEL
-		if l == c.a {
-			c.abandonAll("the caller hung up")
-			c.rejectBy(487, byCaller, "BYE before the answer")
-		}
+		c.abandonAll("the caller hung up", reasons(in.Req)...)
+		c.rejectBy(487, byCaller, "BYE before the answer", nil)
 		return
 	}
 	by := byCaller

@@ -3,6 +3,7 @@ package b2bua
 import (
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"tandem/signaling/guard"
@@ -44,13 +45,13 @@ type call struct {
 	shown   bool  // the caller was sent SDP: its port must not change any more
 
 	ring    *deadline // Timer C (RFC 3261 section 16.6, item 11), over all trunks
-	linger  *deadline
-	waiting int  // requests of ours that have no final answer yet
-	counted bool // holds a place of limits.calls
-	last    int  // status of the trunk that failed last
+	waiting int       // requests of ours that have no final answer yet
+	counted bool      // holds a place of limits.calls
+	last    int       // status of the trunk that failed last
+	said    []reason  // the Reason it gave
 	rec     CallRecord
-	record  bool // rec was handed over
-	gone    bool // nothing is awaited any more
+	gone    bool        // nothing is awaited any more
+	ended   atomic.Bool // the goroutine is gone, nothing is taken any more
 }
 
 // leg is one dialog at work: its state, and the transactions in progress.
@@ -76,7 +77,7 @@ func newCall(b *B2BUA, id string) *call {
 
 // post puts a message of the network into the mailbox. False: it is full, the message is dropped and counted.
 func (c *call) post(do func()) bool {
-	if len(c.box) >= mailboxSize-ownShare {
+	if c.ended.Load() || len(c.box) >= mailboxSize-ownShare {
 		c.b.count(DropMailbox)
 		return false
 	}
@@ -89,15 +90,16 @@ func (c *call) postOwn(do func()) bool {
 	case c.box <- do:
 		return true
 	default:
-		c.b.count(DropMailbox)
+		if !c.ended.Load() {
+			c.b.count(DropMailbox)
+		}
 		return false
 	}
 }
 
 // run is the call's goroutine, from the INVITE until nothing is awaited any more.
 func (c *call) run(in *guard.Inbound) {
-	defer c.b.forget(c)
-	defer c.timers.clear()
+	defer c.leave()
 	defer c.rescue()
 	c.invited(in)
 	for !c.done() {
@@ -106,6 +108,22 @@ func (c *call) run(in *guard.Inbound) {
 			do()
 		case <-c.timers.timer.C:
 			c.timers.fire()
+		}
+	}
+}
+
+// leave takes the call out of the tables and answers what came at the last moment.
+func (c *call) leave() {
+	defer c.rescue()
+	c.b.forget(c)
+	for {
+		select {
+		case do := <-c.box:
+			do()
+		default:
+			c.ended.Store(true)
+			c.timers.clear()
+			return
 		}
 	}
 }
@@ -139,12 +157,13 @@ func (c *call) finish(code int, by, why string) {
 	c.phase = Over
 	c.timers.stop(c.ring)
 	for _, at := range c.attempts {
+		c.timers.stop(at.timer)
 		at.release()
 	}
 	if c.a != nil && c.a.trunk != nil {
 		c.a.trunk.Release()
 	}
-	c.linger = c.timers.after(c.b.t.giveUp(), func() { c.gone = true })
+	c.timers.after(c.b.t.giveUp(), func() { c.gone = true })
 	c.b.over(c)
 	c.complete(code, by, why, c.closeSession())
 	c.shrink()

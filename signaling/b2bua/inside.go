@@ -77,7 +77,7 @@ func (c *call) cancelled(l *leg, cancel *sip.Request, seq uint32) {
 		return
 	}
 	c.abandonAll("the caller gave up", why...)
-	c.rejectBy(487, byCaller, "CANCEL")
+	c.rejectBy(487, byCaller, "CANCEL", nil)
 }
 
 // cancelledEarly is a CANCEL that came before its INVITE: the INVITE is still to be answered.

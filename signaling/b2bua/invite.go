@@ -10,6 +10,9 @@ import (
 	"tandem/signaling/guard"
 )
 
+// defaultRing is Timer C's least (RFC 3261 section 16.6, item 11: more than 3 minutes), for a config that leaves it open.
+const defaultRing = 3 * time.Minute
+
 // served is an INVITE of a peer: the first one or one inside the dialog.
 type served struct {
 	in    *guard.Inbound
@@ -30,7 +33,11 @@ func (c *call) invited(in *guard.Inbound) {
 	if !c.identified(in) || !c.understood(in) || !c.routed(in) {
 		return
 	}
-	c.ring = c.timers.after(c.b.o.Config.SIP.Limits.RingTimeout, c.ringTimeout)
+	wait := c.b.o.Config.SIP.Limits.RingTimeout
+	if wait <= 0 {
+		wait = defaultRing
+	}
+	c.ring = c.timers.after(wait, c.ringTimeout)
 	c.publish()
 	c.nextTrunk()
 }
@@ -119,9 +126,10 @@ func (c *call) refuseOffer(l *leg, err error) {
 
 // rejectINVITE ends the call if it was its first INVITE, else only the re-INVITE.
 func (c *call) rejectINVITE(l *leg, code int, why string, with func(*sip.Response)) {
+	agent := c.b.host(l.trunk.Policy.Listener)
 	warn := func(res *sip.Response) {
 		if why != "" {
-			res.AppendHeader(sip.NewHeader("Warning", fmt.Sprintf("399 %s %s", c.b.host(l.open.in.Listener), quote(why))))
+			res.AppendHeader(sip.NewHeader("Warning", fmt.Sprintf("399 %s %s", agent, quote(why))))
 		}
 		if with != nil {
 			with(res)
@@ -158,13 +166,12 @@ func (c *call) routed(in *guard.Inbound) bool {
 
 // reject answers the caller's INVITE with a failure and ends the call.
 func (c *call) reject(code int, why string, with func(*sip.Response)) {
-	c.decline(c.a, code, with)
-	c.finish(code, byUs, why)
+	c.rejectBy(code, byUs, why, with)
 }
 
-// rejectBy does so when the caller itself ended it.
-func (c *call) rejectBy(code int, by, why string) {
-	c.decline(c.a, code, nil)
+// rejectBy does so when a peer is the reason.
+func (c *call) rejectBy(code int, by, why string, with func(*sip.Response)) {
+	c.decline(c.a, code, with)
 	c.finish(code, by, why)
 }
 

@@ -218,12 +218,12 @@ func (c *call) legMedia(l *leg, m, other *Media) control.Leg {
 // pinMode is the trunk's mode, as far as the leg's keys allow it: only SRTP can authenticate.
 func pinMode(policy *config.Trunk, secure bool) string {
 	switch {
-	case policy.Pin == config.PinAuth && !secure, policy.Pin == "" && !secure:
-		return config.PinExact
-	case policy.Pin == "":
+	case secure && policy.Pin == config.PinExact, !secure && policy.Pin == config.PinLearn:
+		return policy.Pin
+	case secure:
 		return config.PinAuth
 	}
-	return policy.Pin
+	return config.PinExact
 }
 
 // relayCrypto is one direction's keys in the words of the control socket.

@@ -10,6 +10,10 @@ import (
 // reconcileTime is how long a comparison with the relay may take: 10,000 sessions are 20 pages.
 const reconcileTime = 30 * time.Second
 
+// unclosedMost bounds the sessions that wait to be closed while the relay is away. What is beyond is found again by the
+// comparison after its next hello.
+const unclosedMost = 10_000
+
 // RelayUp is called after every hello of the control socket's link. What we and the relay know of each other's sessions is
 // made equal again: a session of ours that belongs to no call is closed, as we cannot rebuild its call; a call whose session
 // vanished is ended. It returns at once.
@@ -96,7 +100,9 @@ func (c *call) lostSession(id string) {
 func (b *B2BUA) sweepLater(session string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.unclosed[session] = true
+	if len(b.unclosed) < unclosedMost {
+		b.unclosed[session] = true
+	}
 }
 
 // sweep tries again and again, until Close.

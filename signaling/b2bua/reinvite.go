@@ -20,6 +20,7 @@ type asked struct {
 	s      *served // its INVITE; nil: nobody waits, we put back what was agreed
 	offer  Media   // what from will have agreed to
 	media  Media   // what we proposed to to
+	body   []byte  // our offer
 	seq    uint32
 	tries  int
 	uac    *uac
@@ -117,11 +118,18 @@ func (c *call) passOn(q *asked) {
 		c.withdraw(q, 500)
 		return
 	}
-	body := next.tell(func() []byte {
+	q.body = next.tell(func() []byte {
 		return sdp.Update(offer, q.offer.Audio, next.side(next.Offered...), before, next.Slot)
 	})
-	q.media, q.seq = next, o.d.next()
+	q.media = next
 	o.d.Media.Origin = next.Origin // the version counts from what was sent, accepted or not
+	c.ask(q)
+}
+
+// ask sends the re-INVITE, or sends it again after a glare.
+func (c *call) ask(q *asked) {
+	o := q.to
+	q.seq = o.d.next()
 	req, err := o.d.request(sip.INVITE, q.seq)
 	if err != nil {
 		c.log.Warn("re-INVITE not sent", "leg", o.name, "error", err)
@@ -129,7 +137,7 @@ func (c *call) passOn(q *asked) {
 		return
 	}
 	c.addOurs(req, o.trunk.Policy.Listener)
-	setSDP(req, body)
+	setSDP(req, q.body)
 	o.asked = q
 	q.tries++
 	q.uac = c.send(c.way(o), req, func(res *sip.Response, err error) { c.reanswered(q, res, err) })
@@ -161,8 +169,12 @@ func (c *call) reanswered(q *asked, res *sip.Response, err error) {
 		}
 	case res.StatusCode < 200:
 	case res.StatusCode < 300:
+		first := q.to.asked == q
+		if first && q.to.d.retarget(res) {
+			q.to.egress = nil
+		}
 		c.acknowledge(q.to, q.seq)
-		if q.to.asked == q {
+		if first {
 			c.timers.stop(q.giveUp)
 			q.to.asked = nil
 			c.agree(q, res)
@@ -183,24 +195,16 @@ func (c *call) reanswered(q *asked, res *sip.Response, err error) {
 
 // retry repeats an offer after a glare.
 func (c *call) retry(q *asked) {
-	if q.to.asked != q || q.s != nil && !q.waits() {
+	if q.to.asked != q || q.s != nil && !q.waits() || q.to.open != nil { // the last: its own offer came first
 		c.withdraw(q, 491)
 		return
 	}
-	if q.to.open != nil { // its own offer is being answered: once more a glare
-		c.withdraw(q, 491)
-		return
-	}
-	q.to.asked = nil
-	c.passOn(q)
+	c.ask(q)
 }
 
 // agree completes a passed offer: both legs change together.
 func (c *call) agree(q *asked, res *sip.Response) {
 	o := q.to
-	if o.d.retarget(res) {
-		o.egress = nil
-	}
 	if c.phase == Over || o.ended {
 		return
 	}
@@ -288,7 +292,3 @@ func answerFrom(m, other *Media) ([]byte, error) {
 }
 
 func readSDP(body string) (*sdp.Session, error) { return sdp.Read([]byte(body)) }
-
-func sdpOffer(from *sdp.Session, audio int, side sdp.Side) []byte {
-	return sdp.Offer(from, audio, side)
-}

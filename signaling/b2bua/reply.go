@@ -13,6 +13,9 @@ const maxForks = 20
 
 // replied takes one response to the INVITE of an attempt, or its end without one.
 func (c *call) replied(at *attempt, res *sip.Response, err error) {
+	if err == nil && res.StatusCode >= 200 && res.StatusCode != 408 { // a 408 may tell of a callee far behind the peer
+		c.b.report(at.leg.trunk, res)
+	}
 	switch {
 	case err != nil:
 		c.settle(at)
@@ -58,7 +61,6 @@ func (c *call) rings(at *attempt, res *sip.Response) {
 		return
 	}
 	c.timers.stop(at.timer)
-	at.early = true
 	if c.phase < Ringing {
 		c.phase = Ringing
 		c.rec.Ring = c.b.o.Now()
@@ -67,7 +69,7 @@ func (c *call) rings(at *attempt, res *sip.Response) {
 	var body []byte
 	if hasSDP(res) {
 		var err error
-		if body, err = c.connect(at.leg, res.Body(), false); err != nil {
+		if body, err = c.connect(at, res.Body(), false); err != nil {
 			// Early media is a courtesy: the call goes on without it, and fails at the 200 if it must.
 			c.log.Info("early media not used", "trunk", at.leg.trunk.Name, "why", err)
 		}
@@ -93,10 +95,11 @@ func (c *call) progress(code int, body []byte) {
 
 // connect takes a peer's answer to our offer: both legs' media are agreed, the relay is told, and the body for the caller
 // returned.
-func (c *call) connect(b *leg, answer []byte, final bool) ([]byte, error) {
+func (c *call) connect(at *attempt, answer []byte, final bool) ([]byte, error) {
 	ctx, cancel := c.b.patience()
 	defer cancel()
-	nb, err := c.b.terms(b).answered(ctx, b.d.Media, answer)
+	b := at.leg
+	nb, err := c.b.terms(b).answered(ctx, at.proposed, answer)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +142,7 @@ func (c *call) answer(at *attempt, res *sip.Response) {
 	if !hasSDP(res) {
 		body = []byte(l.d.Media.Received) // some send it in the 18x only
 	}
-	told, err := c.connect(l, body, true)
+	told, err := c.connect(at, body, true)
 	if err != nil {
 		c.unusable(at, err)
 		return
@@ -160,6 +163,9 @@ func (c *call) answer(at *attempt, res *sip.Response) {
 // unusable is a 2xx with which no media can flow: both sides are told why.
 func (c *call) unusable(at *attempt, err error) {
 	code, why := refusalOf(err)
+	if code == 400 {
+		code = 502 // it is not the caller's fault
+	}
 	c.log.Warn("answer not usable", "trunk", at.leg.trunk.Name, "why", err)
 	t := &c.rec.Tried[at.index]
 	t.Code, t.Why, t.End = code, why, c.b.o.Now()
@@ -189,7 +195,7 @@ func (c *call) refused(at *attempt, res *sip.Response) {
 	}
 	tr, code := at.leg.trunk, res.StatusCode
 	c.rec.Cause = max(c.rec.Cause, q850(res))
-	c.b.report(tr, res)
+	c.said = reasons(res)
 	c.failed(at, code, reasonPhrase(code))
 	if !at.plain && tr.Policy.SRTP == config.SRTPOptional && (code == 488 || code == 415 || code == 606) && tr.Acquire() {
 		if c.start(tr, at.addrs, at.leg.d.Server, true) {
@@ -207,7 +213,7 @@ func (c *call) refused(at *attempt, res *sip.Response) {
 // refuseCaller passes a final failure on. What makes no sense on the other side is translated: a redirection is never
 // followed and tells addresses of the other side, a challenge is for us and not for the caller.
 func (c *call) refuseCaller(code int, res *sip.Response) {
-	c.reject(passedCode(code), reasonPhrase(code), func(out *sip.Response) {
+	c.rejectBy(passedCode(code), byCallee, reasonPhrase(code), func(out *sip.Response) {
 		copyReason(res, out)
 		copyRetryAfter(res, out)
 	})

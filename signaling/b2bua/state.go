@@ -117,11 +117,12 @@ func (Key) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // opaque is what the relay keeps of a call for whoever asks session.get: who it is, never a key and never an SDP.
 type opaque struct {
-	ID     string `json:"id"`
-	Phase  string `json:"phase"`
-	Called string `json:"called"`
-	Caller string `json:"caller"`
-	A, B   opaqueLeg
+	ID     string    `json:"id"`
+	Phase  string    `json:"phase"`
+	Called string    `json:"called"`
+	Caller string    `json:"caller"`
+	A      opaqueLeg `json:"a"`
+	B      opaqueLeg `json:"b"`
 }
 
 type opaqueLeg struct {

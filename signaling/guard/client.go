@@ -160,6 +160,7 @@ func (c *clientTx) receive(res *sip.Response) Outcome {
 	if c.failedAgain(res) {
 		return Absorbed
 	}
+	first := c.settle(res)
 	ran := make(chan struct{})
 	go func() {
 		defer close(ran)
@@ -171,15 +172,30 @@ func (c *clientTx) receive(res *sip.Response) Outcome {
 		out = c.deliver(r)
 		<-ran
 	case <-ran:
-		if r := c.repeat; r != nil {
+		if c.repeat != nil || first { // first: a timer was faster, but had to leave the word to this response
 			c.repeat = nil
-			out = c.deliver(r)
+			out = c.deliver(res)
 		}
 	}
 	if !c.invite && res.StatusCode >= 200 {
 		c.tx.Terminate() // a retransmission needs no state to be dropped
 	}
 	return out
+}
+
+// settle notes a first final response before the machine sees it: on a stream the machine may end the transaction at
+// once, and that must not look like a failure.
+func (c *clientTx) settle(res *sip.Response) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.final != 0 || c.muted || res.StatusCode < 200 {
+		return false
+	}
+	c.final, c.cancel = res.StatusCode, nil
+	if c.cancelTimer != nil {
+		c.cancelTimer.Stop()
+	}
+	return true
 }
 
 // failedAgain acknowledges a retransmitted failure. The machine would wait for 4 s under its lock before it did.
@@ -205,12 +221,6 @@ func (c *clientTx) deliver(res *sip.Response) Outcome {
 	if res.StatusCode < 200 {
 		c.provisional = true
 		cancel, c.cancel = c.cancel, nil
-	} else {
-		c.final = res.StatusCode
-		c.cancel = nil
-		if c.cancelTimer != nil {
-			c.cancelTimer.Stop()
-		}
 	}
 	muted := c.muted
 	c.mu.Unlock()

@@ -84,12 +84,13 @@ func TestTrap2ManyParametersNeverReachTheParser(t *testing.T) {
 func TestTrap3JunkLeavesNothingBehind(t *testing.T) {
 	s := serve(t, Options{Listeners: udpOnly(), Limits: config.SIPLimits{TrunkRate: 1 << 20}})
 	const sockets, each = 50, 20
-	for range sockets {
+	for i := range sockets {
 		p := dialPeer(t, s.Address("u"))
 		for range each {
 			p.send("garbage that is long enough to be looked at\r\n\r\n")
 		}
 		p.Close()
+		until(t, "the junk was read", func() bool { return s.Stats().Received == uint64((i+1)*each) })
 	}
 	p := dialPeer(t, s.Address("u"))
 	p.send(message("OPTIONS", "z9hG4bKx", p.addr()))
@@ -241,7 +242,7 @@ func TestTrap4PeerThatDoesNotReadHoldsUpNobody(t *testing.T) {
 }
 
 func TestTrap5BackToBackMessagesArriveInOrder(t *testing.T) {
-	const calls = 200
+	const calls, batch = 200, 20
 	got, on := inbox()
 	s := serve(t, Options{Listeners: append(udpOnly(), tcpOnly()...), Handler: func(in *Inbound) {
 		if in.Req.IsInvite() {
@@ -259,15 +260,18 @@ func TestTrap5BackToBackMessagesArriveInOrder(t *testing.T) {
 			}
 			send(message("ACK", b+"2", p.addr(), "Call-ID", "call-"+b))
 			send(message("BYE", b+"3", p.addr(), "Call-ID", "call-"+b))
-		}
-		for range 4 * calls {
-			in := await(t, got, "a request")
-			seen[in.Req.CallID().Value()] += string(in.Req.Method) + " "
-			if in.Req.IsCancel() && in.Invite == nil {
-				t.Fatal("a CANCEL did not find its INVITE")
+			if i%batch != batch-1 {
+				continue
 			}
-			if in.Tx != nil && !in.Req.IsInvite() {
-				in.Reply(200, "OK")
+			for range 4 * batch { // a kernel buffer of the default size holds no more
+				in := await(t, got, "a request")
+				seen[in.Req.CallID().Value()] += string(in.Req.Method) + " "
+				if in.Req.IsCancel() && in.Invite == nil {
+					t.Fatal("a CANCEL did not find its INVITE")
+				}
+				if in.Tx != nil && !in.Req.IsInvite() {
+					in.Reply(200, "OK")
+				}
 			}
 		}
 		for id, order := range seen {
@@ -304,6 +308,8 @@ func TestTrap6ResponsesAreDrainedWhoeverListens(t *testing.T) {
 	s := serve(t, Options{Listeners: udpOnly()})
 	p := dialPeer(t, s.Address("u"))
 	e := Egress{Listener: "u", Dest: p.addr()}
+	p.send(message("OPTIONS", "z9hG4bKwarm", p.addr()))
+	p.recv() // all goroutines of the stack have begun
 	before := runtime.NumGoroutine()
 	for i := range 100 {
 		tx, err := s.Request(context.Background(), request("INVITE", fmt.Sprint("trap6-", i)), e, func(*sip.Response, error) {})
@@ -342,9 +348,7 @@ func TestTrap9AllResponsesOfOneRequestCarryOneTag(t *testing.T) {
 			in := await(t, got, "the INVITE")
 			in.Reply(100, "Trying")
 			in.Reply(180, "Ringing")
-			if tag := param(field(p.recv(), "To"), "tag"); tag != "" {
-				t.Fatalf("the 100 has tag %q", tag)
-			}
+			p.recv() // the 100 may have a tag or none (RFC 3261 section 8.2.6.2)
 			tags := map[string]string{}
 			note := func() {
 				msg := p.recv()

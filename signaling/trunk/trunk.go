@@ -14,8 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,29 +104,27 @@ func open(name string, cfg *config.SIP) (*Trunk, error) {
 	}, nil
 }
 
-// splitPeer reads "host", "host:port", "192.0.2.1:5060", "2001:db8::1" or "[2001:db8::1]:5060".
+// splitPeer reads a peer into its host, in lower case, and its port or the transport's.
 func splitPeer(peer, transport string) (host string, port uint16, err error) {
-	port = portSIP
-	if transport == config.TLSTransport {
-		port = portSIPS
+	host, text, err := config.SplitPeer(peer)
+	if err != nil {
+		return "", 0, err
 	}
-	host = peer
-	if _, err := netip.ParseAddr(peer); err != nil && strings.Contains(peer, ":") {
-		var text string
-		if host, text, err = net.SplitHostPort(peer); err != nil {
-			return "", 0, err
-		}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if host == "" {
+		return "", 0, errors.New("it has no host")
+	}
+	switch {
+	case text != "":
 		n, err := strconv.ParseUint(text, 10, 16)
 		if err != nil || n == 0 {
 			return "", 0, fmt.Errorf("port %q is not 1..65535", text)
 		}
-		port = uint16(n)
+		return host, uint16(n), nil
+	case transport == config.TLSTransport:
+		return host, portSIPS, nil
 	}
-	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
-	if host == "" {
-		return "", 0, errors.New("it has no host")
-	}
-	return host, port, nil
+	return host, portSIP, nil
 }
 
 // ByName finds a trunk.

@@ -1,0 +1,129 @@
+package metrics
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tandem/internal/control"
+)
+
+// scrape reads an endpoint as Prometheus does.
+func scrape(t *testing.T, from prometheus.Gatherer) string {
+	t.Helper()
+	e, err := Serve("127.0.0.1:0", from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	answer, err := http.Get("http://" + e.Address() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("status %d, %v", answer.StatusCode, err)
+	}
+	return string(body)
+}
+
+func relayPage(t *testing.T) string {
+	return scrape(t, NewRelay("v1", func() control.Stats {
+		return control.Stats{
+			Sessions: 3, Opened: 5, Closed: 2, Received: 100, Forwarded: 90, InBytes: 17200, OutBytes: 15480,
+			Drops: map[string]uint64{"stranger": 7, "bad_tag": 3}, UptimeMS: 1500,
+		}
+	}))
+}
+
+func signalingPage(t *testing.T) string {
+	s := NewSignaling("v1", func() int { return 4 }, func() []Trunk { return []Trunk{{"gw1", 2, 4}, {"gw2", 0, 0}} })
+	s.Call("uc", "gw1", 200)
+	s.Attempt("gw2", 503)
+	s.Setup(30 * time.Millisecond)
+	s.Drop("stranger")
+	s.Message("uc-tls", "delivered")
+	s.Connection("uc-tls", "accepted")
+	s.Status("uc-tls", 403)
+	return scrape(t, s.Gatherer())
+}
+
+func TestTheRelaysTotalsAreShown(t *testing.T) {
+	page := relayPage(t)
+	for _, line := range []string{
+		"tandem_relay_sessions 3",
+		`tandem_relay_packets_total{direction="in"} 100`,
+		`tandem_relay_packets_total{direction="out"} 90`,
+		`tandem_relay_bytes_total{direction="out"} 15480`,
+		`tandem_relay_drops_total{verdict="stranger"} 7`,
+		"tandem_relay_uptime_seconds 1.5",
+	} {
+		if !strings.Contains(page, "\n"+line+"\n") {
+			t.Errorf("missing: %s", line)
+		}
+	}
+}
+
+func TestTheCallPlanesCountsAreShown(t *testing.T) {
+	page := signalingPage(t)
+	for _, line := range []string{
+		"tandem_sip_calls 4",
+		`tandem_sip_calls_total{code="200",from="uc",to="gw1"} 1`,
+		`tandem_sip_attempts_total{code="503",trunk="gw2"} 1`,
+		`tandem_sip_setup_seconds_bucket{le="0.05"} 1`,
+		`tandem_sip_trunk_state{trunk="gw1"} 2`,
+		`tandem_sip_trunk_calls{trunk="gw1"} 4`,
+		`tandem_sip_refusals_total{code="403",listener="uc-tls"} 1`,
+	} {
+		if !strings.Contains(page, "\n"+line+"\n") {
+			t.Errorf("missing: %s", line)
+		}
+	}
+}
+
+func TestEveryMetricIsDocumentedAndNoOther(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]bool{}
+	for _, found := range regexp.MustCompile("`(tandem_[a-z_]+)`").FindAllSubmatch(doc, -1) {
+		documented[string(found[1])] = true
+	}
+	shown := map[string]bool{}
+	for _, found := range regexp.MustCompile(`(?m)^# TYPE (tandem_[a-z_]+) `).FindAllStringSubmatch(relayPage(t)+signalingPage(t), -1) {
+		shown[found[1]] = true
+	}
+	for name := range shown {
+		if !documented[name] {
+			t.Errorf("%s is not in docs/metrics.md", name)
+		}
+	}
+	for name := range documented {
+		if !shown[name] {
+			t.Errorf("docs/metrics.md describes %s, which is not shown", name)
+		}
+	}
+}
+
+func TestAnEndpointThatIsOffDoesNothingAndATakenAddressIsAnError(t *testing.T) {
+	off, err := Serve(Off, nil)
+	if err != nil || off.Address() != "" || off.Close() != nil {
+		t.Fatalf("off: %v", err)
+	}
+	first, err := Serve("127.0.0.1:0", prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if _, err := Serve(first.Address(), prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), first.Address()) {
+		t.Fatalf("a taken address: %v", err)
+	}
+}

@@ -1,0 +1,413 @@
+package guard
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"tandem/internal/config"
+)
+
+// TestRequestsAreValidated follows RFC 3261 section 8.2 and the invalid messages of RFC 4475 section 3.
+func TestRequestsAreValidated(t *testing.T) {
+	got, on := inbox()
+	s := serve(t, Options{Listeners: udpOnly(), UserAgent: "Tandem", Handler: func(in *Inbound) {
+		in.Reply(299, "Taken")
+		on(in)
+	}})
+	p := dialPeer(t, s.Address("u"))
+	for i, c := range []struct {
+		name   string
+		method string
+		extra  []string
+		line   string // replaces the request line
+		want   string
+		header string // name: value of the response
+	}{
+		{name: "good", method: "OPTIONS", want: "299"},
+		{name: "no To (3.3.1)", method: "OPTIONS", extra: []string{"To", ""}, want: "400"},
+		{name: "no From", method: "OPTIONS", extra: []string{"From", ""}, want: "400"},
+		{name: "no Call-ID", method: "OPTIONS", extra: []string{"Call-ID", ""}, want: "400"},
+		{name: "no CSeq", method: "OPTIONS", extra: []string{"CSeq", ""}, want: "400"},
+		{name: "no From tag", method: "OPTIONS", extra: []string{"From", "<sip:alice@example.com>"}, want: "400"},
+		{name: "two CSeq (3.3.8)", method: "OPTIONS", extra: []string{"cseq", "8 OPTIONS"}, want: "400"},
+		{name: "two To, one compact", method: "OPTIONS", extra: []string{"t", "<sip:carol@example.net>"}, want: "400"},
+		{name: "two equal Content-Length", method: "OPTIONS", extra: []string{"l", "0"}, want: "400"},
+		{name: "CSeq method mismatch (3.1.2.17)", method: "OPTIONS", extra: []string{"CSeq", "1 INVITE"}, want: "400"},
+		{name: "CSeq out of range (3.1.2.4)", method: "OPTIONS", extra: []string{"CSeq", "36893488147419103232 OPTIONS"}, want: ""},
+		{name: "Content-Length beyond the datagram (3.1.2.2)", method: "OPTIONS", extra: []string{"Content-Length", "9999"}, want: "400"},
+		{name: "unknown version (3.1.2.16)", method: "OPTIONS", line: "OPTIONS sip:bob@example.net SIP/7.0", want: "505"},
+		{name: "unknown scheme (3.3.2)", method: "OPTIONS", line: "OPTIONS nobodyKnowsThisScheme:totallyopaquecontent SIP/2.0", want: "416"},
+		{name: "a tel URI", method: "INVITE", line: "INVITE tel:+15551234567 SIP/2.0", want: "299"},
+		{name: "Max-Forwards zero (3.3.11)", method: "INVITE", extra: []string{"Max-Forwards", "0"}, want: "483"},
+		{name: "OPTIONS with Max-Forwards zero", method: "OPTIONS", extra: []string{"Max-Forwards", "0"}, want: "299"},
+		{name: "unknown extension (3.3.5)", method: "INVITE", extra: []string{"Require", "nothingSupportsThis, nothingSupportsThisEither"}, want: "420", header: "Unsupported: nothingSupportsThis, nothingSupportsThisEither"},
+		{name: "100rel required", method: "INVITE", extra: []string{"Require", "100rel"}, want: "420", header: "Unsupported: 100rel"},
+		{name: "unknown method", method: "NEWMETHOD", want: "501", header: "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS"},
+		{name: "a method that we do not take", method: "REGISTER", want: "405", header: "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS"},
+		{name: "an RFC 2543 request without branch (3.4.1)", method: "OPTIONS", extra: []string{"Via", "SIP/2.0/UDP 192.0.2.1;rport"}, want: "299"},
+		{name: "a bare magic cookie (3.2.1)", method: "OPTIONS", extra: []string{"Via", "SIP/2.0/UDP 192.0.2.1;rport;branch=z9hG4bK"}, want: "299"},
+		{name: "a folded and compact message (3.1.1.1)", method: "OPTIONS", extra: []string{"To", "", "t", "\"Bob \\\"B\\\"\"\r\n\t<sip:bob@example.net>", "k", "timer"}, want: "299"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p.t = t
+			msg := message(c.method, fmt.Sprintf("z9hG4bKv%d", i), p.addr(), c.extra...)
+			if c.line != "" {
+				msg = c.line + msg[strings.Index(msg, "\r\n"):]
+			}
+			p.send(msg)
+			if c.want == "" {
+				until(t, "it is dropped", func() bool { return s.Stats().Of(Unparsable) == 1 })
+				return
+			}
+			res := p.recv()
+			if status(res) != c.want {
+				t.Fatalf("got %q", res)
+			}
+			if field(res, "Server") != "Tandem" {
+				t.Errorf("no Server header: %q", res)
+			}
+			if name, value, ok := strings.Cut(c.header, ": "); ok && field(res, name) != value {
+				t.Errorf("%s: %q", name, field(res, name))
+			}
+			if strings.Contains(msg, "\r\nTo:") && param(field(res, "To"), "tag") == "" {
+				t.Errorf("no To tag: %q", res)
+			}
+			if c.want == "299" {
+				await(t, got, "the request")
+			} else if len(got) != 0 {
+				t.Error("a refused request was delivered")
+			}
+			if c.method == "INVITE" && c.want == "299" {
+				return // the machine absorbs the repetition of an accepted INVITE (RFC 6026 section 7.1)
+			}
+			p.send(msg) // the same again: the same answer
+			if again := p.recv(); again != res {
+				t.Errorf("the retransmission got %q, the request %q", again, res)
+			}
+		})
+	}
+	p.t = t
+	if n := len(settledInvalidACK(t, s, p, got)); n != 0 {
+		t.Errorf("%d invalid ACKs were delivered", n)
+	}
+}
+
+// settledInvalidACK sends an ACK that would be refused if it could be, and returns what was delivered.
+func settledInvalidACK(t *testing.T, s *Stack, p *peer, got chan *Inbound) []*Inbound {
+	t.Helper()
+	p.send(message("ACK", "z9hG4bKack", p.addr(), "Max-Forwards", "0"))
+	until(t, "the ACK is counted", func() bool { return s.Stats().Of(StrayRequest) == 1 })
+	var out []*Inbound
+	for len(got) > 0 {
+		out = append(out, <-got)
+	}
+	return out
+}
+
+func TestResponseGoesWhereRFC3581Says(t *testing.T) {
+	s := serve(t, Options{Listeners: udpOnly()})
+	p, other := dialPeer(t, s.Address("u")), dialPeer(t, s.Address("u"))
+	p.send(message("OPTIONS", "z9hG4bKr", p.addr(), "Via", "SIP/2.0/UDP 192.0.2.1:9;rport;branch=z9hG4bKr"))
+	via := field(p.recv(), "Via")
+	if param(via, "rport") != fmt.Sprint(p.addr().Port()) || param(via, "received") != "127.0.0.1" {
+		t.Errorf("with rport: %s", via)
+	}
+	// Without rport the port of sent-by counts, at the address that the request came from (RFC 3261 section 18.2.2).
+	p.send(message("OPTIONS", "z9hG4bKs", p.addr(), "Via", fmt.Sprintf("SIP/2.0/UDP client.example.com:%d;branch=z9hG4bKs;received=192.0.2.99", other.addr().Port())))
+	if via := field(other.recv(), "Via"); param(via, "received") != "127.0.0.1" || strings.Contains(via, "rport") {
+		t.Errorf("without rport: %s", via)
+	}
+}
+
+func TestIPv6WorksLikeIPv4(t *testing.T) {
+	got, on := inbox()
+	s := serve(t, Options{Listeners: []Listener{{Name: "u", Transport: "udp", Addr: netip.MustParseAddrPort("[::1]:0")}}, Handler: func(in *Inbound) {
+		in.Reply(200, "OK")
+		on(in)
+	}})
+	p := dialPeer(t, s.Address("u"))
+	p.send(message("OPTIONS", "z9hG4bK6", p.addr()))
+	if msg := p.recv(); status(msg) != "200" {
+		t.Fatalf("got %q", msg)
+	}
+	if in := await(t, got, "the request"); in.Source != p.addr() {
+		t.Errorf("source %s", in.Source)
+	}
+	_, on2 := events()
+	_, invite := p.invited(s, "six", on2)
+	if via := field(invite, "Via"); !strings.HasPrefix(via, "SIP/2.0/UDP [::1]:") {
+		t.Errorf("Via %s", via)
+	}
+	if c := s.Contact("u"); c != s.Address("u").String() {
+		t.Errorf("Contact %s", c)
+	}
+}
+
+func TestRetransmittedInviteIsAbsorbedAndItsResponseRepeated(t *testing.T) {
+	got, on := inbox()
+	s := serve(t, Options{Listeners: udpOnly(), Handler: on})
+	p := dialPeer(t, s.Address("u"))
+	invite := message("INVITE", "z9hG4bKretrans", p.addr())
+	p.send(invite)
+	p.send(invite) // before any response: absorbed in silence
+	in := await(t, got, "the INVITE")
+	until(t, "the second is absorbed", func() bool { return s.Stats().Of(Absorbed) == 1 })
+	in.Reply(180, "Ringing")
+	first := p.recv()
+	p.send(invite)
+	if again := p.recv(); again != first || status(first) != "180" {
+		t.Fatalf("got %q, then %q", first, again)
+	}
+	if len(got) != 0 {
+		t.Fatal("a retransmission was delivered")
+	}
+}
+
+func TestFinalResponseIsGivenOnce(t *testing.T) {
+	got, on := inbox()
+	s := serve(t, Options{Listeners: udpOnly(), Handler: on})
+	p := dialPeer(t, s.Address("u"))
+	p.send(message("INVITE", "z9hG4bKonce", p.addr()))
+	in := await(t, got, "the INVITE")
+	if err := in.Reply(486, "Busy Here"); err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range []int{100, 180, 200, 487} {
+		if err := in.Reply(code, "Late"); !errors.Is(err, ErrAnswered) {
+			t.Errorf("a %d after the final response: %v", code, err)
+		}
+	}
+	failure := p.recv()
+	p.send(message("INVITE", "z9hG4bKonce", p.addr()))
+	if again := p.recv(); again != failure {
+		t.Errorf("the retransmission got %q", again)
+	}
+	p.send(message("ACK", "z9hG4bKonce", p.addr(), "To", field(failure, "To")))
+	until(t, "the ACK is absorbed", func() bool { return s.Stats().Of(Absorbed) == 2 })
+}
+
+func TestSuccessMayBeRepeatedUntilItsAck(t *testing.T) {
+	got, on := inbox()
+	s := serve(t, Options{Listeners: udpOnly(), Handler: on})
+	p := dialPeer(t, s.Address("u"))
+	p.send(message("INVITE", "z9hG4bKok", p.addr()))
+	in := await(t, got, "the INVITE")
+	res := sip.NewResponseFromRequest(in.Req, 200, "OK", []byte("v=0\r\n"))
+	for range 3 {
+		if err := in.Respond(res); err != nil {
+			t.Fatal(err)
+		}
+		if msg := p.recv(); status(msg) != "200" || !strings.HasSuffix(msg, "v=0\r\n") {
+			t.Fatalf("got %q", msg)
+		}
+	}
+	if err := in.Reply(500, "Too Late"); !errors.Is(err, ErrAnswered) {
+		t.Errorf("a failure after the success: %v", err)
+	}
+	for _, branch := range []string{"z9hG4bKown", "z9hG4bKok"} { // some peers reuse the branch of their INVITE
+		p.send(message("ACK", branch, p.addr(), "Call-ID", "call-z9hG4bKok"))
+		if ack := await(t, got, "the ACK"); !ack.Req.IsAck() || ack.Tx != nil {
+			t.Fatalf("got %s", ack.Req.Method)
+		}
+	}
+}
+
+func TestCancelOfAnAnsweredCallChangesNothing(t *testing.T) {
+	got, on := inbox()
+	s := serve(t, Options{Listeners: udpOnly(), Handler: on})
+	p := dialPeer(t, s.Address("u"))
+	p.send(message("INVITE", "z9hG4bKc", p.addr()))
+	in := await(t, got, "the INVITE")
+	in.Reply(200, "OK")
+	p.recv()
+	p.send(message("CANCEL", "z9hG4bKc", p.addr()))
+	if msg := p.recv(); status(msg) != "200" || field(msg, "CSeq") != "1 CANCEL" {
+		t.Fatalf("got %q", msg)
+	}
+	if st := settled(t, s); st.Of(Absorbed) != 1 || len(got) != 0 {
+		t.Fatalf("outcomes: %s", show(st))
+	}
+}
+
+func TestCancelFromAnotherAddressDoesNotFindTheCall(t *testing.T) {
+	got, on := inbox()
+	s := serve(t, Options{Listeners: []Listener{{Name: "t", Transport: "tcp", Addr: netip.MustParseAddrPort("0.0.0.0:0"), Advertise: "127.0.0.1"}}, Handler: on})
+	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), s.Address("t").Port())
+	c := dialTCP(t, at)
+	c.send(message("INVITE", "z9hG4bKvictim", at))
+	await(t, got, "the INVITE")
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	conn, err := d.Dial("tcp", at.String())
+	if err != nil {
+		t.Skip("this machine has no 127.0.0.2")
+	}
+	newLine(t, conn).send(message("CANCEL", "z9hG4bKvictim", at))
+	if in := await(t, got, "the CANCEL"); in.Invite != nil || in.Tx == nil {
+		t.Fatal("a stranger's CANCEL met the INVITE")
+	}
+}
+
+func TestOnCancelIsCalledAndTellsWhenItIsTooLate(t *testing.T) {
+	got, on := inbox()
+	s := serve(t, Options{Listeners: udpOnly(), Handler: on})
+	p := dialPeer(t, s.Address("u"))
+	p.send(message("INVITE", "z9hG4bKhook", p.addr()))
+	in := await(t, got, "the INVITE")
+	called := make(chan *sip.Request, 1)
+	if !in.Tx.OnCancel(func(r *sip.Request) { called <- r }) {
+		t.Fatal("too late already")
+	}
+	p.send(message("CANCEL", "z9hG4bKhook", p.addr()))
+	await(t, called, "the hook")
+	if in.Tx.OnCancel(func(*sip.Request) {}) {
+		t.Fatal("not too late")
+	}
+	if err := in.Reply(200, "OK"); !errors.Is(err, ErrAnswered) {
+		t.Fatalf("a 200 after the 487: %v", err)
+	}
+}
+
+func TestMergedRequestIsRefusedUntilTheFirstIsAnswered(t *testing.T) {
+	got, on := inbox()
+	s := serve(t, Options{Listeners: udpOnly(), Handler: on})
+	p := dialPeer(t, s.Address("u"))
+	send := func(branch string) { p.send(message("INVITE", branch, p.addr(), "Call-ID", "merged")) }
+	send("z9hG4bKone")
+	in := await(t, got, "the INVITE")
+	send("z9hG4bKtwo")
+	if msg := p.recv(); status(msg) != "482" {
+		t.Fatalf("got %q", msg)
+	}
+	in.Reply(503, "Service Unavailable")
+	p.recv()
+	send("z9hG4bKthree") // the peer fails over to our next address with the same request (RFC 3263 section 4.3)
+	await(t, got, "the repeated INVITE")
+}
+
+func TestUnansweredRequestIsNotKeptForEver(t *testing.T) {
+	got, on := inbox()
+	s := serve(t, Options{Listeners: udpOnly(), Handler: on, Limits: config.SIPLimits{RingTimeout: time.Minute}})
+	p := dialPeer(t, s.Address("u"))
+	p.send(message("BYE", "z9hG4bKbye", p.addr()))
+	await(t, got, "the BYE")
+	p.send(message("INVITE", "z9hG4bKinv", p.addr()))
+	await(t, got, "the INVITE")
+	for _, c := range []struct {
+		after time.Duration
+		left  int
+	}{{answerWithin - time.Second, 2}, {answerWithin + time.Second, 1}, {time.Minute + ringingMargin - time.Second, 1}, {time.Minute + ringingMargin + time.Second, 0}} {
+		s.abandon(time.Now().Add(c.after))
+		if n := s.Stats().Servers; n != c.left {
+			t.Fatalf("after %s: %d transactions, want %d", c.after, n, c.left)
+		}
+	}
+	if n := s.Stats().Abandoned; n != 2 {
+		t.Fatalf("abandoned = %d", n)
+	}
+}
+
+func TestResponseThatCarriesAnInjectionIsNotSent(t *testing.T) {
+	got, on := inbox()
+	s := serve(t, Options{Listeners: udpOnly(), Handler: on})
+	p := dialPeer(t, s.Address("u"))
+	p.send(message("INVITE", "z9hG4bKinj", p.addr()))
+	in := await(t, got, "the INVITE")
+	if err := in.Reply(486, "Busy\r\nContact: <sip:evil@192.0.2.1>"); !errors.Is(err, errInjected) {
+		t.Fatalf("got %v", err)
+	}
+	if err := in.Reply(500, "Server Internal Error"); err != nil {
+		t.Fatalf("the transaction was harmed: %v", err)
+	}
+	if msg := p.recv(); status(msg) != "500" {
+		t.Fatalf("got %q", msg)
+	}
+}
+
+func TestPeerCertificateNamesReachTheHandler(t *testing.T) {
+	ca := newAuthority(t)
+	got, on := inbox()
+	hooked := ca.listener("us.example.com")
+	hooked.Name, hooked.TLS = "hooked", hooked.TLS.Clone()
+	hooked.TLS.ClientAuth = tls.RequireAnyClientCert
+	hooked.TLS.VerifyConnection = func(tls.ConnectionState) error { return nil }
+	any := ca.listener("us.example.com")
+	any.Name, any.TLS = "any", any.TLS.Clone()
+	any.TLS.ClientAuth = tls.RequireAnyClientCert
+	s := serve(t, Options{Listeners: []Listener{ca.listener("us.example.com"), hooked, any}, Handler: func(in *Inbound) {
+		in.Reply(200, "OK")
+		on(in)
+	}})
+	for _, c := range []struct {
+		listener string
+		cert     tls.Certificate
+		names    []string
+		verified bool
+	}{
+		{"s", ca.issue("cn.example.net", "a.example.net", "b.example.net"), []string{"a.example.net", "b.example.net"}, true},
+		{"s", ca.issue("cn.example.net"), []string{"cn.example.net"}, true},
+		{"hooked", ca.issue("x", "a.example.net"), []string{"a.example.net"}, true},
+		{"any", ca.issue("x", "a.example.net"), []string{"a.example.net"}, false},
+	} {
+		conn := ca.dial(s.Address(c.listener), "us.example.com", c.cert)
+		conn.send(message("OPTIONS", newBranch(), s.Address("s"), "Via", "SIP/2.0/TLS 192.0.2.1;branch="+newBranch()))
+		if msg := conn.recv(); status(msg) != "200" {
+			t.Fatalf("the response did not come back on the connection: %q", msg)
+		}
+		in := await(t, got, "the request")
+		if !slices.Equal(in.TLSNames, c.names) || in.Verified != c.verified || in.Transport != "tls" || in.Listener != c.listener {
+			t.Errorf("%s: names %v, verified %t, transport %s", c.listener, in.TLSNames, in.Verified, in.Transport)
+		}
+	}
+}
+
+func TestStrangersAreSlowedDownAndTrunksAreNot(t *testing.T) {
+	const burst = 10 * int(rateBurst/time.Second)
+	trunk := netip.MustParseAddr("127.0.0.9")
+	got, on := inbox()
+	s := serve(t, Options{Listeners: udpOnly(), Limits: config.SIPLimits{StrangerRate: 10}, Known: func(_ string, a netip.Addr) bool { return a == trunk }, Handler: on})
+	p := dialPeer(t, s.Address("u"))
+	for i := range 5 * burst {
+		p.send(message("OPTIONS", fmt.Sprintf("z9hG4bK%d", i), p.addr()))
+		until(t, "it is read", func() bool { return s.Stats().Received == uint64(i+1) })
+	}
+	st := settled(t, s)
+	if over := st.Of(OverRate); over < uint64(3*burst) || st.Of(Delivered) < uint64(burst) || len(got) != int(st.Of(Delivered)) {
+		t.Fatalf("outcomes: %s", show(st))
+	}
+	if wait := s.listeners["u"].charge(trunk); wait != 0 {
+		t.Fatalf("the trunk waits %s", wait)
+	}
+}
+
+func TestEveryMessageHasOneOutcome(t *testing.T) {
+	s := serve(t, Options{Listeners: append(udpOnly(), tcpOnly()...)})
+	p, c := dialPeer(t, s.Address("u")), dialTCP(t, s.Address("t"))
+	good := message("OPTIONS", "z9hG4bKsum", p.addr())
+	for _, msg := range []string{good, good, "\r\n\r\n", "\x00\x00\x00\x00", "junk", "junk\r\n\r\n", message("FOO", "z9hG4bKf", p.addr()),
+		message("ACK", "z9hG4bKa", p.addr()), "SIP/2.0 200 OK\r\n\r\n", strings.Repeat("a", 60000), message("OPTIONS", "z9hG4bKv", p.addr(), "Via", "")} {
+		p.send(msg)
+	}
+	c.send(good + message("FOO", "z9hG4bKf", p.addr()) + message("OPTIONS", "z9hG4bKq", p.addr(), "To", `<sip:b@c>;x="y;tag=1"`) + good)
+	for range 3 {
+		c.recv()
+	}
+	until(t, "all were received", func() bool { return s.Stats().Received == 15 })
+	st := settled(t, s)
+	if st.Sum() != st.Received {
+		t.Fatalf("%d received, %s", st.Received, show(st))
+	}
+	for o, want := range map[Outcome]uint64{Delivered: 3, Answered: 2, Keepalive: 2, Smuggled: 1, BadFirstLine: 1, StrayRequest: 1, BadResponse: 1} {
+		if st.Of(o) != want {
+			t.Errorf("%s = %d, want %d (%s)", o, st.Of(o), want, show(st))
+		}
+	}
+}
