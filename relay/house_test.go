@@ -26,11 +26,11 @@ type house struct {
 }
 
 var (
-	ours   = netip.MustParseAddr("198.18.0.1")
-	ours6  = netip.MustParseAddr("2001:db8::1")
-	alice  = netip.MustParseAddrPort("198.18.1.1:30000")
-	bob    = netip.MustParseAddrPort("198.18.2.2:40000")
-	mallet = netip.MustParseAddrPort("198.18.66.66:6666")
+	ours     = netip.MustParseAddr("198.18.0.1")
+	loopback = netip.MustParseAddr("127.0.0.1")
+	alice    = netip.MustParseAddrPort("198.18.1.1:30000")
+	bob      = netip.MustParseAddrPort("198.18.2.2:40000")
+	mallet   = netip.MustParseAddrPort("198.18.66.66:6666")
 )
 
 func open(t testing.TB, change func(*Options)) *house {

@@ -52,6 +52,9 @@ type relayPlane struct {
 	served  chan error
 }
 
+// spareThreads beside the workers keep collector and control from taking a worker's turn, which costs it milliseconds.
+const spareThreads = 2
+
 // openRelay starts the media plane as the configuration says. When it returns, the control socket answers.
 func openRelay(cfg *config.Config, log *slog.Logger) (*relayPlane, error) {
 	files, err := netio.RaiseFileLimit()
@@ -61,6 +64,9 @@ func openRelay(cfg *config.Config, log *slog.Logger) (*relayPlane, error) {
 	o, err := relayOptions(cfg, log)
 	if err != nil {
 		return nil, err
+	}
+	if threads := o.Workers + spareThreads; runtime.GOMAXPROCS(0) < threads {
+		runtime.GOMAXPROCS(threads)
 	}
 	p := &relayPlane{served: make(chan error, 1)}
 	if p.relay, err = relay.Open(o); err != nil {

@@ -85,12 +85,12 @@ func (c *call) acknowledge(l *leg, seq uint32) {
 	}
 }
 
-// park keeps a request that overtook the ACK of our 2xx, for a moment. False: there is no room, treat it as it comes.
-func (c *call) park(l *leg, in *guard.Inbound) bool {
-	if len(l.parked) >= parkedMost {
+// park keeps what overtook the ACK of our 2xx on a leg, for a moment. False: there is no room, or nothing to wait for.
+func (c *call) park(l *leg, do func()) bool {
+	if l.open == nil || l.open.res == nil || len(l.parked) >= parkedMost {
 		return false
 	}
-	l.parked = append(l.parked, in)
+	l.parked = append(l.parked, do)
 	if len(l.parked) == 1 {
 		l.unpark = c.timers.after(c.b.t.Park, func() { c.unparkAll(l) })
 	}
@@ -102,7 +102,7 @@ func (c *call) unparkAll(l *leg) {
 	c.timers.stop(l.unpark)
 	list := l.parked
 	l.parked = nil
-	for _, in := range list {
-		c.take(l, in)
+	for _, do := range list {
+		do()
 	}
 }

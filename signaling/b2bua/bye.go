@@ -101,9 +101,6 @@ func (c *call) endServed(l *leg) {
 		l.asked.uac.cancel()
 		l.asked = nil
 	}
-	for _, in := range l.parked {
-		_ = c.respond(in, 481, nil)
-	}
-	l.parked, l.bye = nil, nil
-	c.timers.stop(l.unpark)
+	l.bye = nil
+	c.unparkAll(l) // it gets its answers now
 }

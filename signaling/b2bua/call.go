@@ -60,10 +60,10 @@ type leg struct {
 	d     Dialog
 	trunk *trunk.Trunk
 
-	open   *served          // an INVITE of the peer: from its arrival until the ACK of our answer
-	asked  *asked           // an INVITE of ours inside the dialog, until its final answer
-	egress *guard.Egress    // where requests go; nil: to be found again
-	parked []*guard.Inbound // requests that overtook the ACK of open
+	open   *served       // an INVITE of the peer: from its arrival until the ACK of our answer
+	asked  *asked        // an INVITE of ours inside the dialog, until its final answer
+	egress *guard.Egress // where requests go; nil: to be found again
+	parked []func()      // what waits for the ACK of open, which it overtook
 	unpark *deadline
 	bye    *goodbye // to be sent once the ACK is here
 	ended  bool     // a BYE was sent or received

@@ -28,8 +28,7 @@ func (c *call) arrived(l *leg, in *guard.Inbound) {
 		return
 	}
 	l.d.RemoteSeq = cseq(req)
-	unacknowledged := l.open != nil && l.open.res != nil
-	if (req.IsInvite() || req.Method == sip.BYE) && unacknowledged && c.park(l, in) {
+	if (req.IsInvite() || req.Method == sip.BYE) && c.park(l, func() { c.take(l, in) }) {
 		return
 	}
 	c.take(l, in)

@@ -52,12 +52,21 @@ func (c *call) reinvited(l *leg, in *guard.Inbound) {
 		c.answerAlone(l, next)
 		return
 	}
-	o := c.other(l)
-	if o.open != nil || o.asked != nil { // the other side has an offer on its way to this one, or just had
-		c.decline(l, 491, nil)
-		return
+	q := &asked{to: c.other(l), from: l, s: l.open, offer: next}
+	if !c.park(q.to, func() { c.pass(q) }) { // its ACK may be on the way
+		c.pass(q)
 	}
-	c.passOn(&asked{to: o, from: l, s: l.open, offer: next})
+}
+
+// pass sends an offer on unless the other side has one on its way to this one, or just had.
+func (c *call) pass(q *asked) {
+	switch o := q.to; {
+	case !q.waits():
+	case o.open != nil || o.asked != nil || o.ended:
+		c.decline(q.from, 491, nil)
+	default:
+		c.passOn(q)
+	}
 }
 
 // answerAlone answers an offer that says nothing new to the other side: a refresh, another address, another key.
@@ -197,6 +206,10 @@ func (c *call) reanswered(q *asked, res *sip.Response, err error) {
 func (c *call) retry(q *asked) {
 	if q.to.asked != q || q.s != nil && !q.waits() || q.to.open != nil { // the last: its own offer came first
 		c.withdraw(q, 491)
+		return
+	}
+	if q.to.d.Media.Origin != q.media.Origin { // that side was told something else meanwhile
+		c.passOn(q)
 		return
 	}
 	c.ask(q)

@@ -3,6 +3,7 @@ package b2bua
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,6 +24,9 @@ type fakeRelay struct {
 	closed   []string
 	fail     func(method, id string) error // asked before every call; nil: none fails
 }
+
+// errTest is a control socket that does not answer.
+var errTest = errors.New("the control socket is gone")
 
 type fakeSession struct {
 	state control.SessionState
@@ -140,18 +144,15 @@ func (r *fakeRelay) List(_ context.Context, l control.List) (control.ListResult,
 	return page, nil
 }
 
-// leg is what the relay was told of a leg of its only session.
+// leg is what the relay was told of a leg of its latest session.
 func (r *fakeRelay) leg(t *testing.T, name string) control.Leg {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.sessions) != 1 {
-		t.Fatalf("the relay has %d sessions, want 1", len(r.sessions))
+	if len(r.opens) == 0 || r.sessions[r.opens[len(r.opens)-1].ID] == nil {
+		t.Fatal("the relay's latest session is not open")
 	}
-	for _, s := range r.sessions {
-		return *s.legs[name]
-	}
-	panic("unreachable")
+	return *r.sessions[r.opens[len(r.opens)-1].ID].legs[name]
 }
 
 // counts are the calls that changed something.

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	mathrand "math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"tandem/internal/config"
+	"tandem/internal/phone"
+)
+
+// The cast. The names are in the reserved domain .invalid (RFC 2606): no resolver is asked.
+const (
+	tandemName = "tandem.demo.invalid"
+	phoneName  = "phone.demo.invalid"
+	demoSuite  = "AES_CM_128_HMAC_SHA1_80"
+
+	demoValid = 24 * time.Hour // of the certificates; they are gone when the demo ends
+)
+
+// demoConfig is the configuration of the demo: a UC side over mutual TLS with SRTP, a gateway over UDP with RTP. The media
+// ports lie below those that the kernel gives to the phones.
+const demoConfig = `
+node: demo
+control: {socket: %[1]q}
+metrics: {relay: "off", sip: "off"}
+media:
+  networks:
+    uc: {addresses: ["%[2]s"], ports: 20000-24999}
+    pstn: {addresses: ["%[2]s"], ports: 25000-29999}
+sip:
+  listeners:
+    uc:
+      transport: tls
+      address: "%[3]s"
+      tls: {certificate: %[5]q, key: %[6]q, ca: %[7]q}
+    pstn: {transport: udp, address: "%[4]s"}
+  trunks:
+    uc:
+      listener: uc
+      peer: "%[8]s"
+      sources: [127.0.0.0/8]
+      tls_names: [` + phoneName + `]
+      network: uc
+      srtp: required
+      pin: auth
+      options: {off: true}
+    gateway:
+      listener: pstn
+      peer: "%[9]s"
+      sources: [127.0.0.0/8]
+      network: pstn
+      pin: exact
+      options: {off: true}
+  routes:
+    - {name: out, from: [uc], to: [gateway]}
+`
+
+// stage is everything that a demo needs: both planes between two phones.
+type stage struct {
+	dir     string // temporary: keys, certificates, the control socket
+	cfg     *config.Config
+	proxy   netip.AddrPort // Tandem's listener on the UC side
+	uc      *phone.Phone
+	gateway *phone.Phone
+	media   *relayPlane
+	calls   *sipPlane
+
+	mu    sync.Mutex
+	trace []phone.Message
+}
+
+// openStage opens the phones, then Tandem between them.
+func openStage(log *slog.Logger) (*stage, error) {
+	s := new(stage)
+	if err := s.open(log); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *stage) open(log *slog.Logger) error {
+	var err error
+	if s.dir, err = os.MkdirTemp("", "tandem-demo-"); err != nil {
+		return err
+	}
+	host := demoHost()
+	ca, err := newAuthority(filepath.Join(s.dir, "ca.pem"))
+	if err != nil {
+		return err
+	}
+	cert, key := filepath.Join(s.dir, "tandem.pem"), filepath.Join(s.dir, "tandem.key")
+	if _, err := ca.issue(tandemName, cert, key); err != nil {
+		return err
+	}
+	theirs, err := ca.issue(phoneName, filepath.Join(s.dir, "phone.pem"), filepath.Join(s.dir, "phone.key"))
+	if err != nil {
+		return err
+	}
+	if s.uc, err = phone.Open(phone.Options{
+		User: "phone", Transport: "tls", SRTP: demoSuite, Trace: s.note,
+		TLS: &tls.Config{Certificates: []tls.Certificate{theirs}, RootCAs: ca.roots, ServerName: tandemName},
+	}); err != nil {
+		return err
+	}
+	if s.gateway, err = phone.Open(phone.Options{User: "gateway", Trace: s.note}); err != nil {
+		return err
+	}
+	socket := filepath.Join(s.dir, "relay.sock")
+	tlsPort, err := freePort("tcp", host)
+	if err != nil {
+		return err
+	}
+	udpPort, err := freePort("udp", host)
+	if err != nil {
+		return err
+	}
+	s.proxy = netip.AddrPortFrom(host, tlsPort)
+	if s.cfg, err = config.Parse("the demo's configuration", fmt.Appendf(nil, demoConfig, socket, host, s.proxy,
+		netip.AddrPortFrom(host, udpPort), cert, key, ca.path, s.uc.Address(), s.gateway.Address())); err != nil {
+		return err
+	}
+	if s.media, err = openRelay(s.cfg, log); err != nil {
+		return err
+	}
+	s.calls, err = openSIP(s.cfg, log)
+	return err
+}
+
+// close takes down what stands, in the order in which it depends on each other.
+func (s *stage) close() error {
+	var errs []error
+	if s.calls != nil {
+		errs = append(errs, s.calls.Close())
+	}
+	if s.media != nil {
+		errs = append(errs, s.media.Close())
+	}
+	for _, p := range []*phone.Phone{s.uc, s.gateway} {
+		if p != nil {
+			errs = append(errs, p.Close())
+		}
+	}
+	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
+}
+
+// note keeps a message for the ladder.
+func (s *stage) note(m phone.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trace = append(s.trace, m)
+}
+
+// demoHost is a loopback address for Tandem that nobody else is likely to use: two demos, or a demo beside a running
+// Tandem, do not meet. All of 127.0.0.0/8 is loopback on Linux; where it is not, 127.0.0.1 serves.
+func demoHost() netip.Addr {
+	octet := func() byte { return byte(1 + mathrand.IntN(254)) }
+	host := netip.AddrFrom4([4]byte{127, octet(), octet(), octet()})
+	if _, err := freePort("udp", host); err != nil {
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return host
+}
+
+// freePort finds a port that nobody has at the moment.
+func freePort(network string, host netip.Addr) (uint16, error) {
+	if network == "udp" {
+		c, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(netip.AddrPortFrom(host, 0)))
+		if err != nil {
+			return 0, err
+		}
+		defer c.Close()
+		return c.LocalAddr().(*net.UDPAddr).AddrPort().Port(), nil
+	}
+	l, err := net.ListenTCP(network, net.TCPAddrFromAddrPort(netip.AddrPortFrom(host, 0)))
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).AddrPort().Port(), nil
+}
+
+// authority issues the demo's certificates.
+type authority struct {
+	path  string // PEM file of its certificate
+	cert  *x509.Certificate
+	key   *ecdsa.PrivateKey
+	roots *x509.CertPool
+}
+
+func newAuthority(path string) (*authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := certificate("Tandem demo authority")
+	template.IsCA, template.BasicConstraintsValid = true, true
+	template.KeyUsage = x509.KeyUsageCertSign
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	a := &authority{path: path, key: key, roots: x509.NewCertPool()}
+	if a.cert, err = x509.ParseCertificate(der); err != nil {
+		return nil, err
+	}
+	a.roots.AddCert(a.cert)
+	return a, writePEM(path, "CERTIFICATE", der)
+}
+
+// issue makes a certificate for both roles of TLS and writes it with its key.
+func (a *authority) issue(name, certPath, keyPath string) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := certificate(name)
+	template.DNSNames = []string{name}
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	err = errors.Join(writePEM(certPath, "CERTIFICATE", der), writePEM(keyPath, "PRIVATE KEY", private))
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}
+
+func certificate(name string) *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber: big.NewInt(mathrand.Int64N(1 << 62)), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(demoValid),
+	}
+}
+
+func writePEM(path, kind string, der []byte) error {
+	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
+}
