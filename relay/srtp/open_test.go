@@ -158,8 +158,9 @@ func TestEveryLengthAndHeaderIsRefusedOrOpenedWithoutPanic(t *testing.T) {
 		}
 		goodRTCP := p.sealedRTCP(t, testSSRC)
 		for n := range len(goodRTCP) {
-			if _, v := p.open.OpenRTCP(&p.rx, clone(goodRTCP[:n])); v == verdict.Forward {
-				t.Fatalf("%d of %d bytes of RTCP were accepted", n, len(goodRTCP))
+			_, v := p.open.OpenRTCP(&p.rx, clone(goodRTCP[:n]))
+			if tooShort := n < headerRTCP+p.open.rtcp.size; v == verdict.Forward || tooShort != (v == verdict.TooShort) {
+				t.Fatalf("%d of %d bytes of RTCP: %v", n, len(goodRTCP), v)
 			}
 		}
 		long := make([]byte, maxPacket+1)

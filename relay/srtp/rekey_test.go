@@ -82,6 +82,15 @@ func TestRTCPUnderANewKeyLeavesTheCandidates(t *testing.T) {
 	})
 }
 
+func TestAnSSRCThatSentRTCPAloneHasNothingToCarry(t *testing.T) {
+	var old, rx RX
+	old.sources[0], old.n = rxSource{ssrc: testSSRC, rtcp: window{next: 1}, spoke: true}, 1
+	rx.Rekey(&old)
+	if rx != (RX{}) {
+		t.Error("a hint was made of nothing")
+	}
+}
+
 func TestPacketsUnderTheOldKeyStillOpenAfterTheNewKeyFailedOnThem(t *testing.T) {
 	everySuite(t, func(t *testing.T, p *pair) {
 		k := mustKeys(t, p.keys.suite, 99, p.keys.mki[:p.keys.mkiLen], false)
@@ -137,6 +146,23 @@ func TestRolloverIsFollowedOverLostPackets(t *testing.T) {
 	everySuite(t, func(t *testing.T, p *pair) {
 		for _, at := range []uint64{65_500, 65_536 + 30_000, 65_536 + 62_000, 2*65_536 + 28_000, 2*65_536 + 60_768} {
 			p.opens(t, p.sealedAt(testSSRC, uint32(at>>16), uint16(at)), verdict.Forward, at)
+		}
+	})
+}
+
+func TestAKeysLifeIsCountedInProvenPackets(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		for i := range 3 {
+			pkt := p.sealed(t, uint32(i), 7)
+			p.opens(t, pkt, verdict.Forward, 7)
+			p.opens(t, pkt, verdict.Replayed, 0)
+			if _, v := p.open.OpenRTCP(&p.rx, p.sealedRTCP(t, testSSRC)); v != verdict.Forward {
+				t.Fatal(v)
+			}
+		}
+		p.sealedRTCP(t, testSSRC)
+		if p.rx.opened != 3 || p.rx.openedRTCP != 3 || p.tx.sealed != 3 || p.tx.sealedRTCP != 4 {
+			t.Errorf("opened %d and %d, sealed %d and %d", p.rx.opened, p.rx.openedRTCP, p.tx.sealed, p.tx.sealedRTCP)
 		}
 	})
 }
