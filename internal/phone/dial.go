@@ -21,7 +21,7 @@ func (p *Phone) Call(ctx context.Context, number string, proxy netip.AddrPort) (
 	if err != nil {
 		return nil, fmt.Errorf("phone: call %s: %w", number, err)
 	}
-	m.voice, m.ear.voice = newVoice(number, callerTone), newVoice(number, calleeTone)
+	m.voice, m.ear.voice = p.voices.of(number)
 	c := newCall(p, p.dialled(number, proxy), number, m)
 	if err := c.dial(ctx); err != nil {
 		c.end()

@@ -133,7 +133,7 @@ func (in *Incoming) Answer() (*Call, error) {
 	if err != nil {
 		return nil, errors.Join(err, in.Reject(503))
 	}
-	m.voice, m.ear.voice = newVoice(in.Number, calleeTone), newVoice(in.Number, callerTone)
+	m.ear.voice, m.voice = in.p.voices.of(in.Number)
 	c := newCall(in.p, in.d, in.Number, m)
 	c.began = in.began
 	if err = c.take(&peer); err != nil {

@@ -50,6 +50,7 @@ type Options struct {
 type Phone struct {
 	opt    Options
 	suite  *suite // nil: plain RTP
+	voices voices
 	local  netip.AddrPort
 	wire   *sip.TransportLayer
 	txs    *sip.TransactionLayer
@@ -70,7 +71,7 @@ func Open(o Options) (*Phone, error) {
 	if err := o.fill(); err != nil {
 		return nil, fmt.Errorf("phone: %w", err)
 	}
-	p := &Phone{opt: o, done: make(chan struct{}), calls: make(map[dialogID]*Call)}
+	p := &Phone{opt: o, voices: newVoices(), done: make(chan struct{}), calls: make(map[dialogID]*Call)}
 	if o.SRTP != "" {
 		if p.suite = suiteNamed(o.SRTP); p.suite == nil {
 			return nil, fmt.Errorf("phone: SRTP: suite %q is unknown; use one of %s", o.SRTP, strings.Join(suiteNames(), ", "))

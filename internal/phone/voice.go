@@ -27,15 +27,25 @@ type voice struct {
 	seed uint64
 }
 
-// newVoice returns the voice of the caller or the callee of a call to number.
-func newVoice(number string, hz int) voice {
+// tone is one second of mu-law at so many Hz.
+func tone(hz int) *[clock]byte {
+	t := new([clock]byte)
+	for i := range t {
+		t[i] = muLaw(int(math.MaxInt16 * loudness * math.Sin(2*math.Pi*float64(hz)*float64(i)/clock)))
+	}
+	return t
+}
+
+// voices are the two tones of every call that a phone has.
+type voices struct{ caller, callee *[clock]byte }
+
+func newVoices() voices { return voices{tone(callerTone), tone(calleeTone)} }
+
+// of returns how the caller and the callee of a call to number sound.
+func (v voices) of(number string) (caller, callee voice) {
 	h := fnv.New64a()
 	h.Write([]byte(number))
-	v := voice{tone: new([clock]byte), seed: stir(h.Sum64() + uint64(hz))}
-	for i := range v.tone {
-		v.tone[i] = muLaw(int(math.MaxInt16 * loudness * math.Sin(2*math.Pi*float64(hz)*float64(i)/clock)))
-	}
-	return v
+	return voice{v.caller, stir(h.Sum64() + callerTone)}, voice{v.callee, stir(h.Sum64() + calleeTone)}
 }
 
 // say fills frame with the samples that begin at an RTP timestamp.
