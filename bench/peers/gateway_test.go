@@ -87,7 +87,7 @@ func (g *gateway) open() {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		g.t.Fatal(err)
 	}
-	g.process = start(g.t, dir, "tandem", binary, "run", "-c", file)
+	g.process = start(g.t, dir, "tandem", tandem, "run", "-c", file)
 	g.awaitOutput("sip ready")
 	g.awaitOutput("relay connected")
 }

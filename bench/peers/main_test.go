@@ -12,8 +12,8 @@ import (
 // patience is how long anything may take that comes within milliseconds on an idle machine. Nothing is measured with it.
 const patience = 30 * time.Second
 
-// binary is the tandem under test, built once. Set by TestMain.
-var binary string
+// tandem is the tandem under test, built once. Set by TestMain.
+var tandem string
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
@@ -27,8 +27,8 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "tandem")
-	build := exec.Command("go", "build", "-o", binary, "tandem/cmd/tandem")
+	tandem = filepath.Join(dir, "tandem")
+	build := exec.Command("go", "build", "-o", tandem, "tandem/cmd/tandem")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "peers: go build: %v\n%s", err, out)

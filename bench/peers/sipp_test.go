@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/netip"
@@ -14,9 +15,8 @@ import (
 // sipp is one run of it: a scenario at an address.
 type sipp struct {
 	*process
-	at    netip.AddrPort
-	dir   string
-	ready bool
+	at  netip.AddrPort
+	dir string
 }
 
 // transportFlags are sipp's: one socket, on which all calls share.
@@ -30,23 +30,32 @@ type plan struct {
 	at        netip.AddrPort // its own SIP address
 	to        netip.AddrPort // tandem's; the zero value: it waits to be called
 	audio     netip.AddrPort // where its SDP says that it listens
-	flags     []string       // beside those
+	media     string         // actions in place of the scenario's media mark
+	files     map[string][]byte
+	flags     []string // beside those
 }
+
+// mediaMark is the place in a scenario where a test may put media of sipp's own.
+const mediaMark = "<!-- media -->"
 
 // play starts sipp for one call; flags may make it more. A called one is waited for until it listens.
 func play(t *testing.T, p plan) *sipp {
 	t.Helper()
-	scenario, err := filepath.Abs(filepath.Join("scenarios", p.scenario))
+	s := &sipp{process: &process{t: t}, at: p.at, dir: t.TempDir()}
+	scenario, err := os.ReadFile(filepath.Join("scenarios", p.scenario))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &sipp{at: p.at, dir: t.TempDir()}
+	s.write("scenario.xml", bytes.Replace(scenario, []byte(mediaMark), []byte(p.media), 1))
+	for name, content := range p.files {
+		s.write(name, content)
+	}
 	family := "4"
 	if p.at.Addr().Is6() {
 		family = "6"
 	}
 	args := []string{
-		"-sf", scenario, "-i", p.at.Addr().String(), "-p", fmt.Sprint(p.at.Port()), "-t", transportFlags[p.transport], "-nostdin", "-m", "1",
+		"-sf", "scenario.xml", "-i", p.at.Addr().String(), "-mi", p.at.Addr().String(), "-p", fmt.Sprint(p.at.Port()), "-t", transportFlags[p.transport], "-nostdin", "-m", "1",
 		"-trace_msg", "-message_file", "messages", "-trace_err", "-error_file", "errors", "-trace_logs", "-log_file", "log",
 		"-key", "family", family, "-key", "audio_ip", p.audio.Addr().String(), "-key", "audio_port", fmt.Sprint(p.audio.Port()),
 	}
@@ -69,6 +78,14 @@ func play(t *testing.T, p plan) *sipp {
 		})
 	}
 	return s
+}
+
+// write puts a file where sipp runs.
+func (s *sipp) write(name string, content []byte) {
+	s.t.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, name), content, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // file reads one of the files it writes; one that is not there yet is empty.

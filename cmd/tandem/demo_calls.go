@@ -12,11 +12,13 @@ import (
 
 // Pace and patience of the demo's calls.
 const (
-	callEvery   = 20 * time.Millisecond // 50 calls a second
-	setupWithin = 10 * time.Second      // for a call to be answered
-	lastPackets = time.Second           // for what is on its way when both stop talking
-	hangUpsMost = 16                    // BYEs at once
-	halfFrame   = 10 * time.Millisecond // talking ends between two packets, not at one
+	callEvery   = 20 * time.Millisecond  // 50 calls a second
+	frame       = 20 * time.Millisecond  // of audio
+	greeting    = 100 * time.Millisecond // said at once where a call waits for others to come up
+	setupWithin = 10 * time.Second       // for a call to be answered
+	lastPackets = time.Second            // without a further packet: what is still missing is lost
+	lookEvery   = 20 * time.Millisecond  // at what has arrived meanwhile
+	hangUpsMost = 16                     // BYEs at once
 )
 
 // demoCall is one call, seen from both ends.
@@ -27,34 +29,39 @@ type demoCall struct {
 	err    error       // why there is no call, or no good end of it
 }
 
-// converse places calls at their pace, lets both ends of each talk from its answer until d after the last one was answered,
-// waits for the last packets, and hangs up. It returns when every call is over.
+// converse places calls at their pace. Both ends of each greet; when the last call is up they all talk for d; then the
+// last packets are waited for, and the calls hung up. It returns when every call is over.
 func (s *stage) converse(ctx context.Context, calls int, d time.Duration) []*demoCall {
 	answers := s.answer(calls)
-	talk, hush := context.WithCancel(ctx)
-	defer hush()
 	var up, talked sync.WaitGroup
+	up.Add(calls)
 	all := make([]*demoCall, calls)
 	pace := time.NewTicker(callEvery)
 	defer pace.Stop()
 	for i := range all {
 		c := &demoCall{number: demoNumber(i)}
 		all[i] = c
-		up.Add(1)
 		talked.Go(func() {
 			c.err = s.place(ctx, c, answers[c.number])
+			if c.err == nil && calls > 1 {
+				c.err = c.talk(ctx, greeting)
+			}
 			up.Done()
+			up.Wait()
 			if c.err == nil {
-				c.err = c.talk(talk)
+				<-time.After(frame * time.Duration(i) / time.Duration(calls)) // not everybody in one breath
+				c.err = c.talk(ctx, d)
 			}
 		})
 		if i+1 < calls {
-			<-pace.C
+			select {
+			case <-pace.C:
+			case <-ctx.Done(): // the others fail at once
+			}
 		}
 	}
-	up.Wait()
-	time.AfterFunc(d-halfFrame, hush)
 	talked.Wait()
+	hearOut(ctx, all)
 	hangUp(ctx, all)
 	return all
 }
@@ -99,27 +106,47 @@ func (s *stage) place(ctx context.Context, c *demoCall, answered <-chan *phone.C
 	}
 }
 
-// talk lets both ends talk until ctx ends.
-func (c *demoCall) talk(ctx context.Context) error {
+// talk lets both ends talk at once.
+func (c *demoCall) talk(ctx context.Context, d time.Duration) error {
 	farSaid := make(chan error, 1)
-	go func() { farSaid <- c.far.Talk(ctx, 0) }()
-	if err := errors.Join(c.near.Talk(ctx, 0), <-farSaid); err != nil {
+	go func() { farSaid <- c.far.Talk(ctx, d) }()
+	if err := errors.Join(c.near.Talk(ctx, d), <-farSaid); err != nil {
 		return fmt.Errorf("call %s: %w", c.number, err)
 	}
 	return nil
 }
 
-// hangUp waits for the packets that are still on their way, then ends every call from the phone's side.
-func hangUp(ctx context.Context, all []*demoCall) {
-	late, cancel := context.WithTimeout(ctx, lastPackets)
-	defer cancel()
-	for _, c := range all {
-		if c.near != nil && c.far != nil {
-			c.near.Heard(late, c.far.Report().Sent) // what was lost is in the report
-			c.far.Heard(late, c.near.Report().Sent)
+// hearOut waits for the packets that are still on their way when everybody has stopped talking.
+func hearOut(ctx context.Context, all []*demoCall) {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	var before uint64
+	for last := time.Now(); time.Since(last) < lastPackets; {
+		sent, received := uint64(0), uint64(0)
+		for _, c := range all {
+			if c.near == nil || c.far == nil {
+				continue
+			}
+			near, far := c.near.Report(), c.far.Report()
+			sent, received = sent+near.Sent+far.Sent, received+near.Received+far.Received
+		}
+		if received == sent {
+			return
+		}
+		if received != before {
+			before, last = received, time.Now()
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
 		}
 	}
-	ctx, cancel = context.WithTimeout(ctx, setupWithin)
+}
+
+// hangUp ends every call from the phone's side.
+func hangUp(ctx context.Context, all []*demoCall) {
+	ctx, cancel := context.WithTimeout(ctx, setupWithin)
 	defer cancel()
 	places := make(chan struct{}, hangUpsMost)
 	var over sync.WaitGroup

@@ -24,6 +24,7 @@ type commands struct {
 	Relay relayCmd `cmd:"" help:"Run the media plane."`
 	SIP   sipCmd   `cmd:"" name:"sip" help:"Run the call plane."`
 	Check checkCmd `cmd:"" help:"Say what is wrong with a configuration, or what was understood."`
+	Demo  demoCmd  `cmd:"" help:"Place a real call through Tandem on loopback and report what was heard."`
 	Ctl   ctlCmd   `cmd:"" help:"Call one method of a control socket and print its answer."`
 
 	Version kong.VersionFlag `help:"Print the version."`

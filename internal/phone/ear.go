@@ -10,7 +10,6 @@ import (
 
 // ear judges what arrives on one call. Its owner holds a lock around every method.
 type ear struct {
-	suite *suite
 	voice voice         // of the far phone
 	rtp   *srtp.Context // nil: plain
 	rtcp  *srtp.Context // of its own: two readers, and pion's contexts are for one

@@ -35,6 +35,10 @@ func patient(t *testing.T) context.Context {
 	return ctx
 }
 
+func contextOf(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithCancel(patient(t))
+}
+
 func open(t *testing.T, o Options) *Phone {
 	t.Helper()
 	p, err := Open(o)
@@ -191,7 +195,7 @@ func TestACallNobodyWaitsForIsCancelled(t *testing.T) {
 		_, err := in.Answer()
 		cancelled <- err
 	})
-	ctx, stop := context.WithCancel(patient(t))
+	ctx, stop := contextOf(t)
 	go func() {
 		<-ringing
 		stop()

@@ -38,7 +38,7 @@ func (p *Phone) do(ctx context.Context, req *sip.Request) (*sip.Response, error)
 		case <-tx.Done():
 			return nil, p.failed(req, tx.Err())
 		case <-p.done:
-			return nil, p.failed(req, net.ErrClosed)
+			return nil, p.failed(req, nil)
 		case <-ctx.Done():
 			return nil, p.failed(req, ctx.Err())
 		}
@@ -85,7 +85,7 @@ func (p *Phone) invite(ctx context.Context, req *sip.Request) (*sip.Response, er
 			return nil, p.failed(req, ctx.Err())
 		case <-p.done:
 			tx.Terminate()
-			return nil, p.failed(req, net.ErrClosed)
+			return nil, p.failed(req, nil)
 		case <-tx.Done():
 			return nil, p.failed(req, tx.Err())
 		}
@@ -106,7 +106,7 @@ func (p *Phone) cancel(invite *sip.Request) {
 func (p *Phone) send(ctx context.Context, req *sip.Request) (*sip.ClientTx, error) {
 	select {
 	case <-p.done:
-		return nil, p.failed(req, net.ErrClosed)
+		return nil, p.failed(req, nil)
 	default:
 	}
 	p.sent(req)
@@ -146,6 +146,13 @@ func refusal(req *sip.Request, res *sip.Response) error {
 	return &Refused{string(req.Method), res.StatusCode, res.Reason}
 }
 
+// failed says which request came to nothing. Whatever sipgo calls it when the phone was closed meanwhile, it is
+// net.ErrClosed.
 func (p *Phone) failed(req *sip.Request, err error) error {
+	select {
+	case <-p.done:
+		err = net.ErrClosed
+	default:
+	}
 	return fmt.Errorf("%s to %s: %w", req.Method, req.Destination(), err)
 }

@@ -52,6 +52,14 @@ func (b *B2BUA) Handle(in *guard.Inbound) {
 	}
 }
 
+// proven are the names of the peer's certificate if its chain was verified: a name that anybody may write proves nothing.
+func proven(in *guard.Inbound) []string {
+	if !in.Verified {
+		return nil
+	}
+	return in.TLSNames
+}
+
 // answer responds where no call is concerned.
 func (b *B2BUA) answer(in *guard.Inbound, code int, with func(*sip.Response)) {
 	if err := b.respond(in, code, with); err != nil {

@@ -58,7 +58,7 @@ func (c *call) nextTrunk() {
 		case !tr.Acquire():
 			c.skip(tr, "all its places are taken")
 		default:
-			if c.start(tr, addrs, server, tr.Policy.SRTP == config.SRTPOff) {
+			if c.start(tr, addrs, server, !mayBeSecure(&tr.Policy)) {
 				return
 			}
 		}

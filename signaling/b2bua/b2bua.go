@@ -154,6 +154,7 @@ func (b *B2BUA) Close(ctx context.Context) error {
 	}()
 	select {
 	case <-done:
+		b.sweepOnce(ctx)
 		return nil
 	case <-ctx.Done():
 	}

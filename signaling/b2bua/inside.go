@@ -97,6 +97,13 @@ func (c *call) way(l *leg) *guard.Egress {
 	tr := l.trunk
 	e := &guard.Egress{Listener: tr.Policy.Listener, Dest: l.d.Peer, ServerName: l.d.Server, TLSNames: tr.Policy.TLSNames}
 	l.egress = e
+	ctx, cancel := c.b.patience()
+	defer cancel()
+	if e.ServerName == "" && tr.Listener.Transport == config.TLSTransport { // the dialog was begun by the peer
+		if _, server, err := tr.Targets(ctx); err == nil {
+			e.ServerName = server
+		}
+	}
 	host, port := l.d.hop()
 	if port == 0 {
 		port = uint16(defaultPort(tr.Listener.Transport))
@@ -104,8 +111,6 @@ func (c *call) way(l *leg) *guard.Egress {
 	if host == "" || natted(tr) && len(l.d.Routes) == 0 {
 		return e
 	}
-	ctx, cancel := c.b.patience()
-	defer cancel()
 	if addr, ok := literal(host); ok {
 		e.Dest = netip.AddrPortFrom(addr, port)
 		return e

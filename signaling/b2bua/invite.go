@@ -44,7 +44,7 @@ func (c *call) invited(in *guard.Inbound) {
 
 // identified finds the trunk by which the call enters.
 func (c *call) identified(in *guard.Inbound) bool {
-	tr, why := c.b.o.Trunks.Identify(in.Listener, in.Source.Addr(), in.TLSNames)
+	tr, why := c.b.o.Trunks.Identify(in.Listener, in.Source.Addr(), proven(in))
 	if tr == nil {
 		c.b.count(DropStranger)
 		c.log.Info("refused: no trunk", "source", in.Source, "listener", in.Listener, "why", why)

@@ -57,14 +57,17 @@ func (t terms) offered(ctx context.Context, now Media, body []byte) (Media, erro
 	}
 	index, ok := s.Choose(t.want())
 	if !ok {
-		return now, refuse(488, "no active audio over RTP/AVP or RTP/SAVP that this trunk takes (srtp: %s)", t.policy.SRTP)
+		index, ok = s.Audio() // to say what is wrong with it
+	}
+	if !ok {
+		return now, refuse(488, "no active audio over RTP/AVP or RTP/SAVP")
 	}
 	m := s.Media()[index]
 	next := now
 	next.Received, next.Audio, next.Slot = string(body), index, index
 	next.Offered, next.Secure, next.Mux, next.Theirs = nil, m.Secure(), m.Mux, m.Flow()
 	switch {
-	case next.Secure && t.policy.SRTP == config.SRTPOff:
+	case next.Secure && !mayBeSecure(t.policy):
 		return now, refuse(488, "SRTP is switched off on this trunk, RTP/SAVP was offered")
 	case !next.Secure && t.policy.SRTP == config.SRTPRequired:
 		return now, refuse(488, "SRTP is required on this trunk, %s was offered", m.Proto)
@@ -83,10 +86,15 @@ func (t terms) want() sdp.Want {
 	switch t.policy.SRTP {
 	case config.SRTPRequired:
 		return sdp.WantSecure
-	case config.SRTPOff:
-		return sdp.WantPlain
+	case config.SRTPOptional:
+		return sdp.PreferSecure
 	}
-	return sdp.PreferSecure
+	return sdp.WantPlain
+}
+
+// mayBeSecure reports a trunk that speaks SRTP; without a word on it, it does not.
+func mayBeSecure(p *config.Trunk) bool {
+	return p.SRTP == config.SRTPRequired || p.SRTP == config.SRTPOptional
 }
 
 // keys takes one of the offered crypto lines: the one with the suite in use if there is one, else the first that the
@@ -160,6 +168,9 @@ func (t terms) propose(now Media, secure bool, ours sdp.Direction) (Media, error
 			return now, err
 		}
 		next.Offered = append(next.Offered, keep(line))
+	}
+	if len(next.Offered) == 0 {
+		return now, refuse(500, "the trunk has no SRTP suite to offer")
 	}
 	return next, nil
 }

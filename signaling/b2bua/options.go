@@ -14,7 +14,7 @@ import (
 // options answers a ping of a trunk: 200 while we take calls, 503 while we do not (RFC 3261 section 11.2: as an INVITE
 // would be answered).
 func (b *B2BUA) options(in *guard.Inbound) {
-	if tr, why := b.o.Trunks.Identify(in.Listener, in.Source.Addr(), in.TLSNames); tr == nil {
+	if tr, why := b.o.Trunks.Identify(in.Listener, in.Source.Addr(), proven(in)); tr == nil {
 		b.count(DropStranger)
 		b.log.Debug("OPTIONS refused: no trunk", "source", in.Source, "listener", in.Listener, "why", why)
 		b.answer(in, 403, nil)

@@ -17,7 +17,7 @@ const patienceOfTests = 10 * time.Second
 
 // peer is a SIP endpoint that a test plays by hand: a UDP socket, and messages written out.
 type peer struct {
-	t    *testing.T
+	t    testing.TB
 	name string
 	conn *net.UDPConn
 	addr netip.AddrPort
@@ -35,7 +35,7 @@ type message struct {
 	from  netip.AddrPort
 }
 
-func newPeer(t *testing.T, name string) *peer {
+func newPeer(t testing.TB, name string) *peer {
 	t.Helper()
 	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
 	if err != nil {

@@ -145,7 +145,7 @@ func (r *fakeRelay) List(_ context.Context, l control.List) (control.ListResult,
 }
 
 // leg is what the relay was told of a leg of its latest session.
-func (r *fakeRelay) leg(t *testing.T, name string) control.Leg {
+func (r *fakeRelay) leg(t testing.TB, name string) control.Leg {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -132,8 +132,8 @@ type opaqueLeg struct {
 	Remote string `json:"remote_tag"`
 }
 
-// longest of each foreign string in opaque: all of them together stay far below the protocol's 8 KB.
-const opaqueText = 256
+// longest of each foreign string in opaque: six of them, escaped six-fold at worst, stay below the protocol's 8 KB.
+const opaqueText = 192
 
 // Opaque is the public part of the state as JSON, at most a few kilobytes.
 func (s *State) Opaque() string {

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 
 // world is a Tandem between a caller and two gateways, with the real stack on loopback and a relay of paper.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	b      *B2BUA
 	stack  *guard.Stack
 	relay  *fakeRelay
@@ -47,7 +47,7 @@ type world struct {
 }
 
 // newWorld starts one. change may alter config and timers first.
-func newWorld(t *testing.T, change ...func(*config.Config, *Timers)) *world {
+func newWorld(t testing.TB, change ...func(*config.Config, *Timers)) *world {
 	t.Helper()
 	w := &world{t: t, relay: newFakeRelay(), kept: make(chan CallRecord, 4096)}
 	w.caller, w.gw1, w.gw2 = newPeer(t, "alice"), newPeer(t, "gw1"), newPeer(t, "gw2")
@@ -97,7 +97,7 @@ func (w *world) open(timers Timers) {
 	}
 	w.b, err = New(Options{
 		Config: w.cfg, Stack: w.stack, Relay: w.relay, Trunks: w.trunks, Routes: route.New(w.cfg.SIP.Routes),
-		OnRecord: func(r CallRecord) { w.kept <- r }, Log: log, Timers: timers,
+		Resolver: w, OnRecord: func(r CallRecord) { w.kept <- r }, Log: log, Timers: timers,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -122,6 +122,14 @@ func (w *world) open(timers Timers) {
 	})
 }
 
+// LookupHost knows one name, for Contact and c= lines.
+func (w *world) LookupHost(_ context.Context, host string) ([]netip.Addr, error) {
+	if host == "known.example" {
+		return []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")}, nil
+	}
+	return nil, fmt.Errorf("%s is not known", host)
+}
+
 // record waits for the record of the next call that ends.
 func (w *world) record() CallRecord {
 	w.t.Helper()
@@ -141,7 +149,7 @@ func (w *world) gone() {
 }
 
 // eventually polls what cannot be awaited.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(patienceOfTests)
 	tick := time.NewTicker(time.Millisecond)

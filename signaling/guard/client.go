@@ -28,11 +28,9 @@ type ClientTx interface {
 	Err() error            // why it ended without a final response; nil before, and after a final response
 }
 
-const cancelWait = 32 * time.Second // 64*T1 for the final response after a CANCEL (RFC 3261 section 9.1)
-
 // Request sends a request from a listener and calls on for what comes back. Guard puts its own Via (in place of any
 // other), Max-Forwards, User-Agent and Content-Length where they are missing; req itself is not changed and may be used
-// again at once. A connection that has to be opened first is opened in the background, its failure comes to on. ctx is
+// again at once. A connection that has to be opened first is opened in the background, so its failure comes to on. ctx is
 // asked before anything is sent and not afterwards. An error returned means that nothing was sent and on is never called.
 func (s *Stack) Request(ctx context.Context, req *sip.Request, e Egress, on ClientHandler) (ClientTx, error) {
 	if req.IsAck() || req.CSeq() == nil || req.CallID() == nil || req.From() == nil || req.To() == nil {
@@ -302,55 +300,6 @@ func (c *clientTx) Err() error {
 	return c.err
 }
 
-// Cancel is described at ClientTx.
-func (c *clientTx) Cancel(extra ...sip.Header) error {
-	if !c.invite {
-		return fmt.Errorf("cancel of %s: only an INVITE can be cancelled", c.origin.Method)
-	}
-	req := cancelOf(c.origin, extra)
-	c.mu.Lock()
-	switch {
-	case c.final != 0:
-		c.mu.Unlock()
-		return ErrAnswered
-	case c.canceled || c.muted:
-		c.mu.Unlock()
-		return nil
-	}
-	c.canceled = true
-	c.cancelTimer = time.AfterFunc(cancelWait, func() { c.fail(ErrTimeout) })
-	if !c.provisional {
-		c.cancel = req
-		c.mu.Unlock()
-		return nil
-	}
-	c.mu.Unlock()
-	c.sendCancel(req)
-	return nil
-}
-
-// sendCancel starts the CANCEL's own transaction; its answer changes nothing.
-func (c *clientTx) sendCancel(req *sip.Request) {
-	if _, err := c.stack.send(req, c.l, c.to, func(*sip.Response, error) {}); err != nil {
-		c.stack.log.Debug("sip: CANCEL could not be sent", "error", err)
-	}
-}
-
-// cancelOf builds the CANCEL of an INVITE: the same Request-URI, Call-ID, To, From, CSeq number, Route and top Via (RFC
-// 3261 section 9.1).
-func cancelOf(origin *sip.Request, extra []sip.Header) *sip.Request {
-	req := skeleton(origin)
-	req.Method = sip.CANCEL
-	req.CSeq().MethodName = sip.CANCEL
-	hops := sip.MaxForwardsHeader(70)
-	req.AppendHeader(&hops)
-	for _, h := range extra {
-		req.AppendHeader(h)
-	}
-	req.SetBody(nil)
-	return req
-}
-
 // WriteMsg sends the request as it was encoded, or the ACK that the machine made for a failure.
 func (c *clientTx) WriteMsg(msg sip.Message) error {
 	req, ok := msg.(*sip.Request)
@@ -375,49 +324,3 @@ func (c *clientTx) LocalAddr() net.Addr    { return net.TCPAddrFromAddrPort(c.l.
 func (c *clientTx) Ref(int) int            { return 1 } // a socket of ours does not live by counting
 func (c *clientTx) TryClose() (int, error) { return 1, nil }
 func (c *clientTx) Close() error           { return nil }
-
-// clientTable holds the client transactions by branch and method (RFC 3261 section 17.1.3).
-type clientTable struct {
-	mu  sync.Mutex
-	txs map[string]*clientTx
-}
-
-func (t *clientTable) open() { t.txs = map[string]*clientTx{} }
-
-func (t *clientTable) get(key string) *clientTx {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.txs[key]
-}
-
-func (t *clientTable) put(c *clientTx) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.txs[c.key] = c
-}
-
-func (t *clientTable) drop(c *clientTx) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.txs[c.key] == c {
-		delete(t.txs, c.key)
-	}
-}
-
-func (t *clientTable) count() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.txs)
-}
-
-func (t *clientTable) closeAll(why error) {
-	t.mu.Lock()
-	all := make([]*clientTx, 0, len(t.txs))
-	for _, c := range t.txs {
-		all = append(all, c)
-	}
-	t.mu.Unlock()
-	for _, c := range all {
-		c.fail(why)
-	}
-}

@@ -143,6 +143,7 @@ func FuzzFramer(f *testing.F) {
 	for i, s := range seeds() {
 		f.Add([]byte(s), uint8(i))
 	}
+	f.Add([]byte("BAD"+strings.Repeat("a", 5000)+"\r\n\r\n"), uint8(9)) // two reasons to refuse it: the size comes first
 	f.Fuzz(func(t *testing.T, b []byte, step uint8) {
 		const limit = 4096
 		cut := func(step int) (log string) {

@@ -44,15 +44,13 @@ func (l *listener) serveDatagrams() {
 			}
 		})
 	}
-	l.stack.goes(l.readDatagrams)
+	if !l.stack.goes(l.readDatagrams) {
+		l.closeDesks() // the stack was closed meanwhile
+	}
 }
 
 func (l *listener) readDatagrams() {
-	defer func() {
-		for _, d := range l.desks {
-			close(d)
-		}
-	}()
+	defer l.closeDesks()
 	buf := make([]byte, datagramMax+1)
 	for {
 		n, src, err := l.udp.ReadFromUDPAddrPort(buf)
@@ -69,6 +67,12 @@ func (l *listener) readDatagrams() {
 		if out := l.desk(buf[:n], src); out != Delivered {
 			l.count(out)
 		}
+	}
+}
+
+func (l *listener) closeDesks() {
+	for _, d := range l.desks {
+		close(d)
 	}
 }
 
