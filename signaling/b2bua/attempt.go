@@ -8,7 +8,6 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"tandem/internal/config"
-	"tandem/internal/control"
 	"tandem/signaling/guard"
 	"tandem/signaling/sdp"
 	"tandem/signaling/trunk"
@@ -90,8 +89,8 @@ func (c *call) start(tr *trunk.Trunk, addrs []netip.AddrPort, server string, pla
 	c.rec.Tried = append(c.rec.Tried, TrunkTry{Trunk: tr.Name, Address: addrs[0].String(), Start: c.b.o.Now()})
 	if err := c.prepareMedia(at); err != nil {
 		c.failed(at, 503, err.Error())
-		if control.CodeOf(err) == 0 {
-			c.queue = nil // the relay is not there: no other trunk would help, and the caller waits
+		if relayAway(err) {
+			c.queue = nil // no other trunk would help, and the caller waits
 		}
 		return false
 	}

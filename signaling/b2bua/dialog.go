@@ -24,7 +24,7 @@ func dialogUAS(req *sip.Request, tag string) (Dialog, error) {
 	d := Dialog{UAS: true, LocalTag: tag, CallID: callID(req), RemoteTag: fromTag(req), RemoteSeq: cseq(req)}
 	from, to := req.From(), req.To()
 	if from == nil || to == nil || d.CallID == "" || d.RemoteTag == "" {
-		return d, errors.New("From with a tag, To and Call-ID are required")
+		return d, errors.New("the request lacks From with a tag, To or Call-ID")
 	}
 	d.Local = nameAddr(displayName(to.DisplayName), plainURI(&to.Address))
 	d.Remote = nameAddr(displayName(from.DisplayName), plainURI(&from.Address))
@@ -32,7 +32,7 @@ func dialogUAS(req *sip.Request, tag string) (Dialog, error) {
 		return d, fmt.Errorf("%d Record-Route entries, at most %d are followed", len(d.Routes), maxRoutes)
 	}
 	if !d.retarget(req) {
-		return d, errors.New("a Contact with a SIP URI is required")
+		return d, errors.New("the request lacks a Contact with a SIP URI")
 	}
 	return d, nil
 }

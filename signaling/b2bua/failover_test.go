@@ -160,7 +160,7 @@ func TestTrunkOfAnotherNetworkGetsAnotherSession(t *testing.T) {
 	if opens, _, _ := w.relay.counts(); opens != 2 {
 		t.Errorf("%d sessions opened, want 2", opens)
 	}
-	if o := w.relay.opens[1]; o.Streams[0].Legs[1].Network != "other" || !strings.HasSuffix(o.ID, ".2") {
+	if o := w.relay.opened(1); o.Streams[0].Legs[1].Network != "other" || !strings.HasSuffix(o.ID, ".2") {
 		t.Errorf("second session %+v", o)
 	}
 	w.gone()
@@ -238,22 +238,20 @@ func TestFullTrunkIsSkipped(t *testing.T) {
 
 func TestRelayThatIsAwayMeans503AtOnce(t *testing.T) {
 	w := newWorld(t)
-	w.relay.fail = func(string, string) error { return errTest }
+	w.relay.failing(func(string, string) error { return errTest })
 	a := w.caller.invite(w.west, "1", sdpOf("192.0.2.10", 5000, ""))
 	a.ackFailure(w.caller.next("503"))
 	if r := w.record(); len(r.Tried) != 1 || r.Media != nil {
 		t.Errorf("record %+v", r)
 	}
-	w.relay.mu.Lock()
-	w.relay.fail = nil
-	w.relay.mu.Unlock()
+	w.relay.failing(nil)
 	w.gone()
 	eventually(t, "the session that may exist to be closed", func() bool { return w.b.Stats().Unclosed == 0 })
 }
 
 func TestRelayWithoutPortsMeans503(t *testing.T) {
 	w := newWorld(t)
-	w.relay.fail = func(string, string) error { return control.Errorf(control.CodeNoPorts, "none left") }
+	w.relay.failing(func(string, string) error { return control.Errorf(control.CodeNoPorts, "none left") })
 	a := w.caller.invite(w.west, "1", sdpOf("192.0.2.10", 5000, ""))
 	a.ackFailure(w.caller.next("503"))
 	if r := w.record(); len(r.Tried) != 2 {
@@ -266,14 +264,12 @@ func TestRelayLostAtTheAnswerEndsBothSides(t *testing.T) {
 	w := newWorld(t)
 	a := w.caller.invite(w.west, "1", sdpOf("192.0.2.10", 5000, ""))
 	inv := w.gw1.next("INVITE")
-	w.relay.mu.Lock()
-	w.relay.fail = func(method, _ string) error {
+	w.relay.failing(func(method, _ string) error {
 		if method == "update" {
 			return errTest
 		}
 		return nil
-	}
-	w.relay.mu.Unlock()
+	})
 	w.gw1.reply(inv, "200 OK", "x", sdpOf("198.51.100.20", 6000, ""))
 	w.gw1.next("ACK")
 	w.gw1.reply(w.gw1.next("BYE"), "200 OK", "", "")

@@ -2,6 +2,7 @@ package b2bua
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -67,6 +68,12 @@ func (c *call) openSession(tr *trunk.Trunk) error {
 	}
 	c.session = s
 	return c.lease(st)
+}
+
+// relayAway reports an error that no answer of the relay brought.
+func relayAway(err error) bool {
+	var r *refusal
+	return control.CodeOf(err) == 0 && !errors.As(err, &r)
 }
 
 // lease notes the leased ports of both legs.

@@ -42,9 +42,9 @@ func TestTrunksArePolledAndTheirHealthFollows(t *testing.T) {
 func TestMediaTimeoutEndsBothSidesWithAReason(t *testing.T) {
 	w := newWorld(t)
 	w.call()
-	w.b.MediaEvent(control.EventPinned, control.Event{Session: w.relay.opens[0].ID})
+	w.b.MediaEvent(control.EventPinned, control.Event{Session: w.relay.opened(0).ID})
 	w.b.MediaEvent(control.EventTimeout, control.Event{Session: "another"})
-	w.b.MediaEvent(control.EventTimeout, control.Event{Session: w.relay.opens[0].ID, Leg: "b", After: "running"})
+	w.b.MediaEvent(control.EventTimeout, control.Event{Session: w.relay.opened(0).ID, Leg: "b", After: "running"})
 	for _, p := range []*peer{w.caller, w.gw1} {
 		bye := p.next("BYE")
 		if bye.get("Reason") != `SIP;cause=408;text="media timeout"` {
@@ -52,7 +52,7 @@ func TestMediaTimeoutEndsBothSidesWithAReason(t *testing.T) {
 		}
 		p.reply(bye, "200 OK", "", "")
 	}
-	if r := w.record(); r.By != "tandem" || r.Why != "media timeout" || r.Call != w.relay.opens[0].ID {
+	if r := w.record(); r.By != "tandem" || r.Why != "media timeout" || r.Call != w.relay.opened(0).ID {
 		t.Errorf("record %+v", r)
 	}
 	w.gone()
@@ -86,9 +86,7 @@ func TestSessionOfNoCallIsClosedAndThatOfACallIsKept(t *testing.T) {
 func TestSessionThatCouldNotBeClosedIsClosedLater(t *testing.T) {
 	w := newWorld(t)
 	k := w.call()
-	w.relay.mu.Lock()
-	w.relay.fail = func(method, _ string) error { return errTest }
-	w.relay.mu.Unlock()
+	w.relay.failing(func(method, _ string) error { return errTest })
 	k.a.bye()
 	w.caller.next("200 BYE")
 	w.gw1.reply(w.gw1.next("BYE"), "200 OK", "", "")
@@ -96,9 +94,7 @@ func TestSessionThatCouldNotBeClosedIsClosedLater(t *testing.T) {
 	if n := w.b.Stats().Unclosed; n != 1 {
 		t.Errorf("%d sessions wait to be closed, want 1", n)
 	}
-	w.relay.mu.Lock()
-	w.relay.fail = nil
-	w.relay.mu.Unlock()
+	w.relay.failing(nil)
 	eventually(t, "the session to be closed", func() bool { return w.b.Stats().Unclosed == 0 })
 }
 

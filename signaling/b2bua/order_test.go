@@ -248,12 +248,10 @@ func (p *paper) step(op byte, n int) {
 	case 21:
 		p.event(n)
 	case 22:
-		p.relay.mu.Lock()
-		p.relay.fail = nil
+		p.relay.failing(nil)
 		if n%2 == 0 {
-			p.relay.fail = func(string, string) error { return errTest }
+			p.relay.failing(func(string, string) error { return errTest })
 		}
-		p.relay.mu.Unlock()
 	case 23:
 		if tx := p.stack.at(n); tx != nil && !tx.final {
 			tx.final = true
@@ -284,9 +282,7 @@ func (p *paper) event(n int) {
 
 // over ends everything and says what is left.
 func (p *paper) over(t *testing.T) {
-	p.relay.mu.Lock()
-	p.relay.fail = nil
-	p.relay.mu.Unlock()
+	p.relay.failing(nil)
 	done := make(chan error)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()

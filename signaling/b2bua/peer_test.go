@@ -23,7 +23,6 @@ type peer struct {
 	addr netip.AddrPort
 	in   chan message
 	seen []message // what next took, in order
-	to   netip.AddrPort
 }
 
 // message is a SIP message as lines.
@@ -209,7 +208,6 @@ type dialog struct {
 	branch    string // of the last INVITE
 	inviteSeq int
 	uri       string // Request-URI of that INVITE
-	extra     []string
 }
 
 // invite sends the first INVITE of a call.

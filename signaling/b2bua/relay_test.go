@@ -155,6 +155,20 @@ func (r *fakeRelay) leg(t testing.TB, name string) control.Leg {
 	return *r.sessions[r.opens[len(r.opens)-1].ID].legs[name]
 }
 
+// opened is the n-th session.open.
+func (r *fakeRelay) opened(n int) control.Open {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.opens[n]
+}
+
+// failing sets what is asked before every call.
+func (r *fakeRelay) failing(f func(method, id string) error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fail = f
+}
+
 // counts are the calls that changed something.
 func (r *fakeRelay) counts() (opens, updates, open int) {
 	r.mu.Lock()

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -41,9 +40,7 @@ type world struct {
 	gw1    *peer
 	gw2    *peer
 
-	mu      sync.Mutex
-	records []CallRecord
-	kept    chan CallRecord
+	kept chan CallRecord // records of calls that ended
 }
 
 // newWorld starts one. change may alter config and timers first.
