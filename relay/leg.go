@@ -49,7 +49,6 @@ type leg struct {
 type payload struct {
 	clock uint32
 	typ   uint8
-	name  [11]byte // encoding name, cut off: only looked at to choose the E-model's impairment values
 }
 
 // flags are what signalling said, a bit each.

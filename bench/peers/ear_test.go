@@ -79,20 +79,47 @@ func (e *ear) all() [][]byte {
 
 // say sends the next packet: its payload differs from every other's.
 func (e *ear) say(to netip.AddrPort) {
-	e.t.Helper()
 	n := len(e.sent)
-	p := make([]byte, rtpHeader+frame)
+	payload := make([]byte, frame)
+	for i := range payload {
+		payload[i] = byte(i*7 + n*13 + int(e.ssrc))
+	}
+	e.send(to, n, payload)
+}
+
+// send sends packet n of this end's stream.
+func (e *ear) send(to netip.AddrPort, n int, payload []byte) {
+	p := make([]byte, rtpHeader, rtpHeader+frame)
 	p[0], p[1] = 2<<6, payloadPCMU
 	binary.BigEndian.PutUint16(p[2:], uint16(65500+n)) // wraps early
 	binary.BigEndian.PutUint32(p[4:], uint32(n*frame))
 	binary.BigEndian.PutUint32(p[8:], e.ssrc)
-	for i := rtpHeader; i < len(p); i++ {
-		p[i] = byte(i*7 + n*13 + int(e.ssrc))
-	}
+	p = append(p, payload...)
 	if _, err := e.conn.WriteToUDPAddrPort(p, to); err != nil {
 		e.t.Error(err)
 	}
 	e.sent = append(e.sent, p)
+}
+
+// until calls do every 20 ms, with 0, 1, 2 and so on, until the returned function is called or the test ends.
+func until(t *testing.T, do func(n int)) (stop func()) {
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(frameTime)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			do(n)
+			select {
+			case <-tick.C:
+			case <-quit:
+				return
+			}
+		}
+	}()
+	stop = sync.OnceFunc(func() { close(quit); <-done })
+	t.Cleanup(stop)
+	return stop
 }
 
 // tell sends one packet and waits until the other ear has it.

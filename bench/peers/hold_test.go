@@ -3,7 +3,6 @@ package peers
 import (
 	"encoding/binary"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -11,26 +10,12 @@ import (
 // silenceTimeout is media.timeouts.running of these tests; a hold must outlast it.
 const silenceTimeout = time.Second
 
-// chatter sends from both ends, a packet each every 20 ms, until the returned function is called or the test ends.
+// chatter sends from both ends until the returned function is called or the test ends.
 func (c *call) chatter() (stop func()) {
-	quit, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(frameTime)
-		defer tick.Stop()
-		for {
-			c.callerEar.say(c.callerRelay)
-			c.calleeEar.say(c.calleeRelay)
-			select {
-			case <-tick.C:
-			case <-quit:
-				return
-			}
-		}
-	}()
-	stop = sync.OnceFunc(func() { close(quit); <-done })
-	c.t.Cleanup(stop)
-	return stop
+	return until(c.t, func(int) {
+		c.callerEar.say(c.callerRelay)
+		c.calleeEar.say(c.calleeRelay)
+	})
 }
 
 // flows waits until some more packets have come through to an ear.

@@ -71,7 +71,7 @@ func openSIP(cfg *config.Config, log *slog.Logger) (*sipPlane, error) {
 	if err := trunks.Refresh(ctx); err != nil {
 		log.Warn("peers not resolved yet", "error", err)
 	}
-	listeners, err := guardListeners(cfg.SIP.Listeners)
+	listeners, err := guardListeners(&cfg.SIP)
 	if err != nil {
 		return nil, err
 	}
@@ -125,13 +125,17 @@ func (p *sipPlane) Close() error {
 	return errors.Join(errs...)
 }
 
-// guardListeners turns the configuration's listeners into those of the SIP stack, identities included.
-func guardListeners(from map[string]config.Listener) ([]guard.Listener, error) {
+// guardListeners turns the configuration's listeners into those of the SIP stack, identities included. What TLS peers see in
+// Contact is a name, which our certificate carries, unless the listener advertises something else.
+func guardListeners(c *config.SIP) ([]guard.Listener, error) {
 	var listeners []guard.Listener
-	for _, name := range slices.Sorted(maps.Keys(from)) {
-		l := from[name]
+	for _, name := range slices.Sorted(maps.Keys(c.Listeners)) {
+		l := c.Listeners[name]
 		made := guard.Listener{Name: name, Transport: l.Transport, Addr: l.Address, Advertise: l.Advertise}
 		if l.TLS != nil {
+			if made.Advertise == "" {
+				made.Advertise = c.FQDN
+			}
 			var err error
 			if made.TLS, made.ClientTLS, err = identities(l.TLS); err != nil {
 				return nil, fmt.Errorf("sip.listeners.%s.tls: %w", name, err)

@@ -84,7 +84,7 @@ func TestCancelThatOvertakesItsInviteStillCancels(t *testing.T) {
 // finishAttempts answers an INVITE that went out before it was cancelled, if there is one.
 func finishAttempts(w *world) {
 	w.t.Helper()
-	for w.b.Stats().Table != 0 {
+	eventually(w.t, "the call to be gone", func() bool {
 		select {
 		case m := <-w.gw1.in:
 			switch {
@@ -95,7 +95,8 @@ func finishAttempts(w *world) {
 			}
 		default:
 		}
-	}
+		return w.b.Stats().Table == 0
+	})
 }
 
 func TestCancelOfNothingGets481(t *testing.T) {

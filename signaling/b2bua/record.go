@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"encoding/json"
 	"sync/atomic"
 	"time"
 
@@ -75,7 +76,7 @@ func (c *call) complete(code int, by, why string, final *control.SessionState) {
 	}
 	c.log.Info("call", "event", "call", "from", r.From, "to", r.To, "route", r.Route, "code", code, "cause", r.Cause,
 		"by", by, "why", why, "called", r.Called, "caller", r.Caller, "call_id_a", r.CallIDA, "call_id_b", r.CallIDB,
-		"start", r.Start, "ring", r.Ring, "answer", r.Answer, "end", r.End, "tried", r.Tried, "media", r.Media)
+		"start", r.Start, "ring", r.Ring, "answer", r.Answer, "end", r.End, "tried", inJSON{r.Tried}, "media", inJSON{r.Media})
 	if m := c.b.o.Metrics; m != nil {
 		m.Call(r.From, r.To, code)
 	}
@@ -84,6 +85,14 @@ func (c *call) complete(code int, by, why string, final *control.SessionState) {
 		f(*r)
 	}
 }
+
+// inJSON writes a list of a record as JSON in every log format.
+type inJSON struct{ list any }
+
+// MarshalText is for text logs, MarshalJSON for JSON logs.
+func (j inJSON) MarshalText() ([]byte, error) { return json.Marshal(j.list) }
+
+func (j inJSON) MarshalJSON() ([]byte, error) { return json.Marshal(j.list) }
 
 func mediaRecord(l *control.LegState) MediaRecord {
 	return MediaRecord{
