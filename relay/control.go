@@ -3,11 +3,14 @@ package relay
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"tandem/internal/control"
 	"tandem/relay/netio"
+	"tandem/relay/ports"
 	"tandem/relay/srtp"
 )
 
@@ -80,7 +83,17 @@ func (r *Relay) hello(c *control.Conn, m control.Hello) (any, error) {
 func (r *Relay) Gone(c *control.Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	h, known := r.conns[c]
 	delete(r.conns, c)
+	if !known || r.attended(h.Owner) {
+		return
+	}
+	now := netio.Now()
+	for _, s := range r.sessions {
+		if s.owner == h.Owner {
+			s.alone = now
+		}
+	}
 }
 
 // attended tells whether a controller of the owner is connected.
@@ -140,53 +153,63 @@ func (r *Relay) open(m control.Open) (any, error) {
 	return r.state(s), nil
 }
 
-// prepare leases everything a session needs, or gives back what it took.
+// prepare plans a session and leases everything it needs, or gives back what it took.
 func (r *Relay) prepare(m control.Open) (*session, []*change, error) {
 	now := netio.Now()
 	r.serial++
 	s := &session{
 		id: m.ID, owner: m.Owner, opaque: m.Opaque, generation: m.Generation,
-		serial: r.serial, opened: now, worker: r.workers[r.turn%len(r.workers)],
+		serial: r.serial, opened: now, alone: now, worker: r.workers[r.turn%len(r.workers)],
 	}
 	r.turn++
 	var changes []*change
-	var leased []*end
-	undo := func() {
-		for _, e := range leased {
-			r.unlease(e, now)
-			r.free = append(r.free, e.index)
-		}
-	}
 	for _, st := range m.Streams {
 		made := &stream{name: st.Name, kind: "rtp"}
 		for _, lm := range st.Legs {
-			e := &end{name: lm.Name, network: r.network(lm.Network)}
-			if e.network == nil {
-				undo()
-				return nil, nil, control.Errorf(control.CodeParams, "stream %q leg %q: network %q is unknown; known: %s", st.Name, lm.Name, lm.Network, r.networkNames())
-			}
-			e.dscp = e.network.DSCP
-			if e.family = lm.Family; e.family == "" {
-				e.family = familyOf(e.network.Addresses[0])
-			}
-			c, err := e.plan(lm, st.Watch)
+			c, err := r.draft(lm, st.Watch)
 			if err != nil {
-				undo()
 				return nil, nil, control.Errorf(control.CodeParams, "stream %q leg %q: %v", st.Name, lm.Name, err)
 			}
-			if err := r.lease(e, lm.RTCP == "mux", s.worker, now); err != nil {
-				undo()
-				return nil, nil, control.Errorf(control.CodeNoPorts, "stream %q leg %q: %v", st.Name, lm.Name, err)
-			}
-			e.index = r.free[len(r.free)-1]
-			r.free = r.free[:len(r.free)-1]
-			leased = append(leased, e)
-			made.legs = append(made.legs, e)
+			made.legs = append(made.legs, c.end)
 			changes = append(changes, c)
 		}
 		s.streams = append(s.streams, made)
 	}
+	if err := s.distinct(changes); err != nil {
+		return nil, nil, control.Errorf(control.CodeParams, "%v", err)
+	}
+	for i, c := range changes {
+		if err := r.lease(c.end, s.worker, now); err != nil {
+			for _, leased := range changes[:i] {
+				r.unlease(leased.end, now)
+				r.free = append(r.free, leased.end.index)
+			}
+			code := control.CodeInternal
+			if errors.Is(err, ports.ErrNone) || errors.Is(err, netio.ErrPortTaken) {
+				code = control.CodeNoPorts
+			}
+			return nil, nil, control.Errorf(code, "leg %q: %v", c.end.name, err)
+		}
+		c.end.index = r.free[len(r.free)-1]
+		r.free = r.free[:len(r.free)-1]
+	}
 	return s, changes, nil
+}
+
+// draft plans a new leg: its network and family, and what the message wants of it.
+func (r *Relay) draft(m control.Leg, watch *bool) (*change, error) {
+	e := &end{name: m.Name, network: r.network(m.Network), family: m.Family, mux: m.RTCP == "mux"}
+	if e.network == nil {
+		return nil, fmt.Errorf("network %q is unknown; known: %s", m.Network, r.networkNames())
+	}
+	e.dscp = e.network.DSCP
+	if e.family == "" {
+		e.family = familyOf(e.network.Addresses[0])
+	}
+	if !slices.ContainsFunc(e.network.Addresses, func(a netip.Addr) bool { return ofFamily(a, e.family) }) {
+		return nil, fmt.Errorf("network %s has no address of family %s", e.network.Name, e.family)
+	}
+	return e.plan(m, watch)
 }
 
 func (r *Relay) update(m control.Update) (any, error) {
@@ -209,10 +232,13 @@ func (r *Relay) update(m control.Update) (any, error) {
 		return nil, control.Errorf(control.CodeParams, "opaque: %d bytes; at most %d", len(*m.Opaque), control.MaxOpaque)
 	}
 	var changes []*change
-	for _, sm := range m.Streams {
+	for i, sm := range m.Streams {
 		st := s.stream(sm.Name)
 		if st == nil {
 			return nil, control.Errorf(control.CodeParams, "session %q has no stream %q", s.id, sm.Name)
+		}
+		if slices.ContainsFunc(m.Streams[:i], func(o control.Stream) bool { return o.Name == sm.Name }) {
+			return nil, control.Errorf(control.CodeParams, "stream %q is named twice", sm.Name)
 		}
 		for _, e := range st.legs {
 			lm, mentioned := legNamed(sm.Legs, e.name)
@@ -225,7 +251,10 @@ func (r *Relay) update(m control.Update) (any, error) {
 			}
 			changes = append(changes, c)
 		}
-		for _, lm := range sm.Legs {
+		for i, lm := range sm.Legs {
+			if slices.ContainsFunc(sm.Legs[:i], func(o control.Leg) bool { return o.Name == lm.Name }) {
+				return nil, control.Errorf(control.CodeParams, "stream %q leg %q is named twice", sm.Name, lm.Name)
+			}
 			if !slices.ContainsFunc(st.legs, func(e *end) bool { return e.name == lm.Name }) {
 				return nil, control.Errorf(control.CodeParams, "stream %q has no leg %q", sm.Name, lm.Name)
 			}
@@ -233,6 +262,9 @@ func (r *Relay) update(m control.Update) (any, error) {
 				return nil, control.Errorf(control.CodeParams, "stream %q leg %q: network, family and rtcp are for session.open; the ports are leased", sm.Name, lm.Name)
 			}
 		}
+	}
+	if err := s.distinct(changes); err != nil {
+		return nil, control.Errorf(control.CodeParams, "%v", err)
 	}
 	r.apply(s, changes)
 	s.generation = m.Generation

@@ -36,6 +36,7 @@ type leg struct {
 	opened   int64 // when the session was opened
 	since    int64 // when silence began to count: signalled, resumed or watched
 	told     int64 // when silence was last reported; 0: not since the last packet
+	keyTold  int64 // when a key's age was last reported
 	payloads [control.MaxPayloads]payload
 	rxKeys   srtp.Keys
 	txKeys   srtp.Keys
@@ -55,17 +56,21 @@ type payload struct {
 type flags uint16
 
 const (
-	hears      flags = 1 << iota // the direction lets media come from the peer
-	speaks                       // the direction lets media go to the peer
-	secure                       // SRTP in both directions: plain RTP neither leaves nor enters, even before the keys are there
-	keyedRX                      // the receive key is there
-	keyedTX                      // the send key is there
-	muxed                        // RTCP shares the RTP port (RFC 5761)
-	watched                      // silence is reported
-	contested                    // the contest was reported
-	expiringRX                   // the receive key's age was reported
-	expiringTX                   // the send key's age was reported
+	hears     flags = 1 << iota // the direction lets media come from the peer
+	speaks                      // the direction lets media go to the peer
+	secure                      // SRTP in both directions: plain RTP neither leaves nor enters, even before the keys are there
+	muxed                       // RTCP shares the RTP port (RFC 5761)
+	watched                     // silence is reported
+	contested                   // the contest was reported
 )
+
+// reports is our port that RTCP leaves by.
+func (l *leg) reports() netio.Local {
+	if l.flags&muxed != 0 {
+		return l.rtp
+	}
+	return l.rtcp
+}
 
 // mapping is how the numbers of one direction change between the peers. The relay's own offset is what makes a sealed
 // index unique: the far side's restarts and jumps never reach the cipher (design rule: no nonce twice).
@@ -82,8 +87,7 @@ const (
 	maxMisorder = 100
 )
 
-// follow takes the next packet's SSRC and sequence number and returns those to send. next tells the sequence number that
-// must follow under an SSRC already used with this key; room whether another SSRC may be used.
+// follow takes the next packet's SSRC and sequence number and returns those to send.
 func (m *mapping) follow(ssrc uint32, seq uint16, tx *srtp.TX) (uint32, uint16) {
 	switch ahead := int16(seq - m.last); {
 	case !m.begun:
@@ -116,12 +120,15 @@ func (m *mapping) rebase(ssrc uint32, seq uint16, tx *srtp.TX) {
 type keys struct {
 	rx, tx  *srtp.Cipher
 	retired *retired
+	past    []*retired // replaced receive keys; their windows refuse replays if one comes back
 }
 
 // retired is a receive key that was replaced, and lives on for packets in flight.
 type retired struct {
 	cipher *srtp.Cipher
+	keys   srtp.Keys
 	rx     srtp.RX
+	from   pin.Addr // where we sent while it was in force
 	until  int64
 }
 
@@ -140,20 +147,21 @@ func (k *keys) wipe() {
 
 // open authenticates and decrypts an RTP packet in place. It returns the new length, and whether the packet is newer than
 // all before it.
-func (l *leg) open(k *keys, data []byte, view rtp.View, now int64) (n int, fresh bool, v verdict.Verdict) {
+func (l *leg) open(k *keys, data []byte, view rtp.View, now int64) (n int, fresh, late bool, v verdict.Verdict) {
 	if l.flags&secure == 0 {
-		return len(data), true, verdict.Forward
+		return len(data), true, false, verdict.Forward
 	}
 	if k.rx == nil {
-		return 0, false, verdict.NoKey
+		return 0, false, false, verdict.NoKey
 	}
 	newest, known := l.rx.Highest(view.SSRC)
 	n, index, v := k.rx.OpenRTP(&l.rx, data, view.Header)
 	if v != verdict.Forward && k.retired != nil && now < k.retired.until {
-		n, _, v = k.retired.cipher.OpenRTP(&k.retired.rx, data, view.Header)
-		return n, false, v // proves the old key, nothing about who holds the new one
+		if n, _, old := k.retired.cipher.OpenRTP(&k.retired.rx, data, view.Header); old == verdict.Forward {
+			return n, false, true, old
+		}
 	}
-	return n, !known || index > newest, v
+	return n, !known || index > newest, false, v
 }
 
 // openRTCP is open for RTCP.
@@ -166,7 +174,9 @@ func (l *leg) openRTCP(k *keys, data []byte, now int64) (n int, v verdict.Verdic
 	}
 	n, v = k.rx.OpenRTCP(&l.rx, data)
 	if v != verdict.Forward && k.retired != nil && now < k.retired.until {
-		n, v = k.retired.cipher.OpenRTCP(&k.retired.rx, data)
+		if n, old := k.retired.cipher.OpenRTCP(&k.retired.rx, data); old == verdict.Forward {
+			return n, old
+		}
 	}
 	return n, v
 }

@@ -18,9 +18,9 @@ import (
 // wants is what signalling asked of a leg, all its messages taken together.
 type wants struct {
 	policy   pin.Policy
-	flags    flags // hears, speaks, secure, muxed, watched
-	pinned   bool  // the pin mode was named, not derived
-	rtcp     bool  // the RTCP address was named, not derived
+	flags    flags          // hears, speaks, secure, muxed, watched
+	pinned   bool           // the pin mode was named, not derived
+	rtcp     netip.AddrPort // of the peer, if named
 	known    [2]uint64
 	payloads [control.MaxPayloads]payload
 	rx, tx   srtp.Keys
@@ -40,6 +40,9 @@ type change struct {
 
 // retiredLife is how long a replaced receive key opens packets that were in flight.
 const retiredLife = 2 * time.Second
+
+// maxPastKeys bounds how many replaced receive keys are remembered with what they opened.
+const maxPastKeys = 8
 
 // maxUsedKeys bounds how many send keys one leg may go through.
 const maxUsedKeys = 64
@@ -157,7 +160,7 @@ func planKeys(c *change, m *control.Leg) error {
 			return fmt.Errorf("tx.%w", err)
 		}
 		if keys != w.tx && keys != (srtp.Keys{}) {
-			if slices.Contains(w.used, keys) {
+			if slices.ContainsFunc(w.used, func(u srtp.Keys) bool { return u.SameSecret(&keys) }) {
 				return errors.New("tx.key: this leg has used this key before; its packet indices are spent, so make a new key")
 			}
 			if len(w.used) == maxUsedKeys {
@@ -270,24 +273,25 @@ func planRemote(c *change, m *control.Leg) error {
 		if err != nil {
 			return fmt.Errorf("remote: %w", err)
 		}
-		c.remote, w.rtcp = remote, false
+		c.remote, w.rtcp = remote, netip.AddrPort{}
 	}
 	if m.RemoteRTCP != "" {
 		remote, err := parseRemote(m.RemoteRTCP, c.end.family)
 		if err != nil {
 			return fmt.Errorf("remote_rtcp: %w", err)
 		}
-		w.policy.SignalledRTCP, w.rtcp = pin.Addr(netio.AddrFrom(remote)), true
+		w.rtcp = remote
 	}
 	w.policy.Mux = w.flags&muxed != 0
 	w.policy.Signalled = pin.Addr(netio.AddrFrom(c.remote))
-	if c.remote.IsValid() && (w.policy.Mux || !w.rtcp) {
-		rtcp := c.remote
-		if !w.policy.Mux && rtcp.Port() < 65535 {
-			rtcp = netip.AddrPortFrom(rtcp.Addr(), rtcp.Port()+1)
-		}
-		w.policy.SignalledRTCP = pin.Addr(netio.AddrFrom(rtcp))
+	rtcp := w.rtcp
+	switch {
+	case w.policy.Mux:
+		rtcp = c.remote
+	case !rtcp.IsValid() && c.remote.IsValid() && c.remote.Port() < 65535:
+		rtcp = netip.AddrPortFrom(c.remote.Addr(), c.remote.Port()+1)
 	}
+	w.policy.SignalledRTCP = pin.Addr(netio.AddrFrom(rtcp))
 	return nil
 }
 
@@ -353,11 +357,15 @@ func (r *Relay) apply(s *session, changes []*change) {
 // rollover counter or a window never restarts without a reason.
 func (w *worker) change(c *change, now int64) {
 	l, k, n := &w.legs[c.end.index], &w.keys[c.end.index], &c.next
+	other := &w.legs[l.peer]
 	newRX, newAddress := n.rx != l.rxKeys, n.policy.Signalled != l.policy.Signalled
 	const wanted = hears | speaks | secure | muxed | watched
 	const active = hears | speaks | watched
 	if l.flags&active != active && n.flags&active == active || newAddress {
 		l.since = now
+	}
+	if l.flags&(hears|speaks) != hears|speaks && n.flags&(hears|speaks) == hears|speaks {
+		other.since = now // nobody could expect it while this end was held
 	}
 	l.flags = l.flags&^wanted | n.flags&wanted
 	l.known, l.payloads, l.clock = n.known, n.payloads, 0
@@ -369,11 +377,22 @@ func (w *worker) change(c *change, now int64) {
 			k.retired = nil
 		}
 		if k.rx != nil {
-			k.retired = &retired{cipher: k.rx, rx: old, until: now + int64(retiredLife)}
+			from, _ := l.pin.SendTo(&l.policy)
+			k.retired = &retired{cipher: k.rx, keys: l.rxKeys, rx: old, from: from, until: now + int64(retiredLife)}
+			if len(k.past) == maxPastKeys {
+				k.past = slices.Delete(k.past, 0, 1)
+			}
+			k.past = append(k.past, k.retired)
 		}
 		l.rx = srtp.RX{}
-		l.rx.Rekey(&old)
-		k.rx, l.rxKeys, l.flags = c.rx, n.rx, l.flags&^expiringRX
+		if i := slices.IndexFunc(k.past, func(p *retired) bool { return p.keys.SameSecret(&n.rx) }); i >= 0 {
+			l.rx = k.past[i].rx // it was here before: what it opened stays opened
+			l.rx.Retry()
+			k.past = slices.Delete(k.past, i, i+1)
+		} else {
+			l.rx.Rekey(&old)
+		}
+		k.rx, l.rxKeys, l.keyTold = c.rx, n.rx, 0
 	case newAddress:
 		l.rx.Retry()
 	}
@@ -385,7 +404,7 @@ func (w *worker) change(c *change, now int64) {
 		if l.tx = (srtp.TX{}); n.carry {
 			l.tx.Carry(&old)
 		}
-		k.tx, l.txKeys, l.flags = c.tx, n.tx, l.flags&^expiringTX
+		k.tx, l.txKeys, l.keyTold = c.tx, n.tx, 0
 	}
 	l.policy = n.policy
 	l.pin.Arm(now, &l.policy)

@@ -154,7 +154,7 @@ func (w *worker) address(from *slot, p *netio.Packet) verdict.Verdict {
 	p.Out = l.rtp
 	if from.kind == rtp.RTCP {
 		to, ok = l.pin.SendRTCPTo(&l.policy)
-		p.Out = l.rtcp
+		p.Out = l.reports()
 	}
 	if !ok {
 		return verdict.NoDestination

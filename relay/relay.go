@@ -205,6 +205,9 @@ func (o *Options) complete() error {
 // addNetwork gives a network its slots and pools. An address that two networks share is one slot; their ranges must not
 // overlap, which the configuration checks.
 func (r *Relay) addNetwork(n Network, addresses *[]netip.Addr) (*network, error) {
+	if n.DSCP > 63 {
+		return nil, fmt.Errorf("relay: media network %q: DSCP %d; use 0 to 63", n.Name, n.DSCP)
+	}
 	if n.Name == "" || len(n.Addresses) == 0 {
 		return nil, fmt.Errorf("relay: media network %q has no name or no address", n.Name)
 	}
@@ -232,7 +235,7 @@ func (r *Relay) makeArena(slots int) error {
 		return err
 	}
 	r.unmap = append(r.unmap, unmap)
-	count := 2*r.options.Sessions + 1 // slot 0 is "no leg"
+	count := r.options.Sessions*control.MaxStreams*control.MaxLegs + 1 // slot 0 is "no leg"
 	if r.legs, unmap, err = netio.MapArena[leg](r.registry, "arena/legs", count); err != nil {
 		return err
 	}

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"tandem/internal/control"
 	"tandem/relay/netio"
 	"tandem/relay/ports"
+	"tandem/relay/srtp"
 )
 
 // session joins legs. It is the control side's view; what packets change is in the arena.
@@ -18,6 +20,7 @@ type session struct {
 	generation uint64
 	serial     uint64
 	opened     int64
+	alone      int64 // when its last controller went; before that, opened
 	worker     *worker
 	streams    []*stream
 }
@@ -35,12 +38,42 @@ type end struct {
 	index     uint32
 	network   *network
 	family    string // "ip4" or "ip6"
+	mux       bool   // leased as one port
 	at        int    // index of the address in the network
 	rtp, rtcp netio.Local
 	dscp      uint8
 	remote    netip.AddrPort // as signalled
 	codec     string         // encoding name of the first payload type, for the MOS estimate
 	wants     wants
+}
+
+// distinct refuses a send key of ours with which somebody else in the session seals too: SSRCs are the peers' choice, and
+// two senders of one SSRC under one key use each nonce twice. What two peers do with their own keys is theirs.
+func (s *session) distinct(changes []*change) error {
+	type sender struct {
+		who  string
+		keys *srtp.Keys
+		ours bool
+	}
+	var senders []sender
+	for _, st := range s.streams {
+		for _, e := range st.legs {
+			w := &e.wants
+			if i := slices.IndexFunc(changes, func(c *change) bool { return c.end == e }); i >= 0 {
+				w = &changes[i].next
+			}
+			who := fmt.Sprintf("stream %q leg %q ", st.name, e.name)
+			senders = append(senders, sender{who + "rx", &w.rx, false}, sender{who + "tx", &w.tx, true})
+		}
+	}
+	for i, a := range senders {
+		for _, b := range senders[:i] {
+			if (a.ours || b.ours) && a.keys.SameSecret(b.keys) {
+				return fmt.Errorf("%s and %s have the same key: we seal with a key that nobody else has, so make a new tx key", b.who, a.who)
+			}
+		}
+	}
+	return nil
 }
 
 // final is a closed session's last state, kept for a caller who lost the answer.
@@ -56,8 +89,8 @@ const finalKept = 60 * time.Second
 const bindTries = 32
 
 // lease finds a free port, or pair, on one of the network's addresses of the family, and binds it.
-func (r *Relay) lease(e *end, mux bool, w *worker, now int64) error {
-	last := fmt.Errorf("network %s has no address of family %s", e.network.Name, e.family)
+func (r *Relay) lease(e *end, w *worker, now int64) error {
+	var last error
 	for range e.network.pools {
 		at := e.network.turn % len(e.network.pools)
 		e.network.turn++
@@ -65,7 +98,7 @@ func (r *Relay) lease(e *end, mux bool, w *worker, now int64) error {
 			continue
 		}
 		for range bindTries {
-			port, early, err := leaseFrom(e.network.pools[at], mux, now)
+			port, early, err := leaseFrom(e.network.pools[at], e.mux, now)
 			if err != nil {
 				last = err
 				break
@@ -74,7 +107,7 @@ func (r *Relay) lease(e *end, mux bool, w *worker, now int64) error {
 				r.early++
 			}
 			e.at, e.rtp = at, netio.MakeLocal(e.network.slots[at], port)
-			if e.rtcp = e.rtp; !mux {
+			if e.rtcp = e.rtp; !e.mux {
 				e.rtcp++
 			}
 			if last = r.bind(e, w, now); last == nil {
@@ -113,7 +146,11 @@ func (r *Relay) bind(e *end, w *worker, now int64) error {
 			return err
 		}
 	}
-	return r.mark(e, e.dscp)
+	if err := r.mark(e, e.dscp); err != nil {
+		r.unlease(e, now)
+		return err
+	}
+	return nil
 }
 
 // mark sets the DSCP of what leaves by the leg's ports.
@@ -189,20 +226,15 @@ func (w *worker) disown(e *end) {
 
 // end closes a session and returns its final state. The caller holds r.mu.
 func (r *Relay) end(s *session) control.SessionState {
-	state := r.state(s)
+	state := r.look(s, s.worker.disown)
 	state.Closed = true
-	s.worker.do(func(int64) {
-		for _, st := range s.streams {
-			for _, e := range st.legs {
-				s.worker.disown(e)
-			}
-		}
-	})
 	now := netio.Now()
 	for _, st := range s.streams {
 		for _, e := range st.legs {
 			r.unlease(e, now)
 			r.free = append(r.free, e.index)
+			clear(e.wants.used)
+			e.wants = wants{}
 		}
 	}
 	delete(r.sessions, s.id)
@@ -251,7 +283,7 @@ func (r *Relay) closeOrphans(now int64) {
 		}
 		silence := int64(0)
 		s.worker.do(func(int64) { silence = s.worker.silence(indices, now) })
-		if silence >= int64(r.options.Orphan) {
+		if min(silence, now-s.alone) >= int64(r.options.Orphan) {
 			r.end(s)
 			r.log.Info("orphan closed", "session", s.id, "owner", s.owner, "silent", time.Duration(silence))
 		}

@@ -11,7 +11,10 @@ import (
 )
 
 // state describes a session, with its counters as of now. The caller holds r.mu.
-func (r *Relay) state(s *session) control.SessionState {
+func (r *Relay) state(s *session) control.SessionState { return r.look(s, func(*end) {}) }
+
+// look is state, and has the worker do something to each leg the moment after it was looked at.
+func (r *Relay) look(s *session, after func(*end)) control.SessionState {
 	count := 0
 	for _, st := range s.streams {
 		count += len(st.legs)
@@ -23,9 +26,11 @@ func (r *Relay) state(s *session) control.SessionState {
 		for _, st := range s.streams {
 			for _, e := range st.legs {
 				seen = append(seen, s.worker.legs[e.index])
+				after(e)
 			}
 		}
 	})
+	defer clear(seen) // the copies hold raw keys
 	state := control.SessionState{
 		ID: s.id, Generation: s.generation, Owner: s.owner, Opaque: s.opaque, AgeMS: (now - s.opened) / 1e6,
 	}

@@ -10,6 +10,8 @@ import (
 const (
 	watchEvery = 50 * time.Millisecond // also the longest wait for a packet
 	watchRound = time.Second
+
+	keyReminder = time.Minute // between reports that a key should be replaced
 )
 
 // watch looks at the next few legs: silence that signalling wants to know of, keys near their end, keys retired.
@@ -35,7 +37,7 @@ func (w *worker) watch(now int64) {
 // Nobody expects media while either end is held.
 func (w *worker) watchSilence(index uint32, now int64) {
 	l := &w.legs[index]
-	if l.flags&watched == 0 || l.flags&(hears|speaks) != hears|speaks {
+	if l.flags&watched == 0 || l.flags&w.legs[l.peer].flags&(hears|speaks) != hears|speaks {
 		return
 	}
 	if _, signalled := l.pin.SendTo(&l.policy); !signalled {
@@ -59,12 +61,15 @@ func (w *worker) watchKeys(index uint32, now int64) {
 		k.retired.cipher.Wipe()
 		k.retired = nil
 	}
-	if k.rx != nil && l.flags&expiringRX == 0 && l.rx.Expiring() {
-		l.flags |= expiringRX
+	if l.keyTold != 0 && now-l.keyTold < int64(keyReminder) {
+		return
+	}
+	if k.rx != nil && l.rx.Expiring() {
+		l.keyTold = now
 		w.relay.events.post(event{kind: expiring, session: l.session, leg: index, after: "rx"})
 	}
-	if k.tx != nil && l.flags&expiringTX == 0 && l.tx.Expiring() {
-		l.flags |= expiringTX
+	if k.tx != nil && l.tx.Expiring() {
+		l.keyTold = now
 		w.relay.events.post(event{kind: expiring, session: l.session, leg: index, after: "tx"})
 	}
 }
@@ -81,7 +86,7 @@ func (w *worker) silence(indices []uint32, now int64) int64 {
 
 // orphans closes, without a controller, the sessions that have been silent for the configured time, held or not.
 func (r *Relay) orphans(quit <-chan struct{}) {
-	ticker := time.NewTicker(min(r.options.Orphan/10, 10*time.Second))
+	ticker := time.NewTicker(min(max(r.options.Orphan/10, time.Millisecond), 10*time.Second))
 	defer ticker.Stop()
 	for {
 		select {

@@ -33,7 +33,6 @@ type worker struct {
 	inBytes  uint64
 	outBytes uint64
 	counts   verdict.Counters
-	faults   uint64 // receive errors of the engine
 }
 
 // step is what the passes over a batch know of one packet.
@@ -43,6 +42,7 @@ type step struct {
 	kind    rtp.Kind
 	view    rtp.View
 	fresh   bool
+	late    bool // sealed with the receive key before this one
 }
 
 // run is the worker's life: packets, then what control wants, then the watch. It ends when quit is closed.
@@ -51,7 +51,6 @@ func (w *worker) run(quit <-chan struct{}) {
 	defer runtime.UnlockOSThread()
 	for {
 		if err := w.queue.Recv(&w.batch, watchEvery); err != nil {
-			w.faults++
 			w.relay.log.Error("receive failed", "worker", w.id, "error", err)
 			select {
 			case <-quit:
@@ -160,7 +159,7 @@ func (w *worker) open(b *netio.Batch, now int64) {
 				p.Verdict = rtp.ParseRTCP(p.Data[:n])
 			}
 		} else {
-			if n, s.fresh, p.Verdict = s.leg.open(&w.keys[s.key], p.Data, s.view, now); p.Verdict == verdict.Forward {
+			if n, s.fresh, s.late, p.Verdict = s.leg.open(&w.keys[s.key], p.Data, s.view, now); p.Verdict == verdict.Forward {
 				_, p.Verdict = rtp.PayloadLen(p.Data[:n], s.view)
 			}
 		}
@@ -195,6 +194,12 @@ func (w *worker) judge(b *netio.Batch, now int64) {
 
 // judgeRTP gives the pin its evidence and the quality counters their packet.
 func (w *worker) judgeRTP(l *leg, p *netio.Packet, s *step, now int64) verdict.Verdict {
+	if s.late { // proves who held the key before: heard from where that was, and no evidence
+		if src := pin.Addr(p.Src); src != w.keys[s.key].retired.from && src != l.policy.Signalled {
+			return verdict.Stranger
+		}
+		return w.hear(l, s, now)
+	}
 	moved, v := l.pin.Judge(now, &l.policy, pin.Addr(p.Src), pin.Evidence{
 		Seq:           s.view.Seq,
 		SSRC:          s.view.SSRC,
@@ -213,6 +218,11 @@ func (w *worker) judgeRTP(l *leg, p *netio.Packet, s *step, now int64) verdict.V
 	if v != verdict.Forward {
 		return v
 	}
+	return w.hear(l, s, now)
+}
+
+// hear notes who speaks and how well.
+func (w *worker) hear(l *leg, s *step, now int64) verdict.Verdict {
 	if l.ssrc != s.view.SSRC {
 		l.ssrc = s.view.SSRC
 		w.relay.events.post(event{kind: newSSRC, session: l.session, leg: s.key, ssrc: l.ssrc})
@@ -225,7 +235,7 @@ func (w *worker) judgeRTP(l *leg, p *netio.Packet, s *step, now int64) verdict.V
 func (w *worker) route(p *netio.Packet, s *step) verdict.Verdict {
 	to, ok := pin.Addr{}, false
 	if s.kind == rtp.RTCP {
-		p.Out = s.to.rtcp
+		p.Out = s.to.reports()
 		to, ok = s.to.pin.SendRTCPTo(&s.to.policy)
 	} else {
 		if s.leg.flags&hears == 0 || s.to.flags&speaks == 0 {

@@ -41,6 +41,12 @@ func NewKeys(s Suite, keyAndSalt, mki []byte, unencryptedRTCP bool) (Keys, error
 	return k, nil
 }
 
+// SameSecret tells whether two keys have the same master key and salt, whatever their suites and MKIs: the session keys that
+// encrypt come from nothing else, so that the two share one keystream (RFC 3711 section 4.3).
+func (k *Keys) SameSecret(o *Keys) bool {
+	return k.suite != None && o.suite != None && k.key == o.key && k.salt == o.salt
+}
+
 // Suite returns the suite, None for the zero value.
 func (k *Keys) Suite() Suite { return k.suite }
 

@@ -64,6 +64,9 @@ func (c *Cipher) SealRTCP(tx *TX, pkt []byte) (n int, v verdict.Verdict) {
 	if v != verdict.Forward {
 		return 0, v
 	}
+	if slot == int(tx.n) && slot >= MaxSSRC/2 {
+		return 0, verdict.SealFull // the other half is media's: RTCP of a plain peer is easily forged
+	}
 	index := source.rtcp
 	if tx.sealedRTCP >= lifeRTCP || index >= lifeRTCP {
 		return 0, verdict.KeyExpired
