@@ -1,0 +1,161 @@
+package relay
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"tandem/internal/control"
+	"tandem/relay/netio"
+)
+
+func TestOpeningUpdatingAndClosingAgainChangesNothing(t *testing.T) {
+	h := open(t, nil)
+	s := h.call("one", nil)
+	if again := h.call("one", nil); leg1(again, "a").Local != leg1(s, "a").Local {
+		t.Errorf("open again leased %s instead of %s", leg1(again, "a").Local, leg1(s, "a").Local)
+	}
+	h.update("one", 2, control.Leg{Name: "a", Direction: "inactive"})
+	if again := h.update("one", 2, control.Leg{Name: "a", Direction: "sendonly"}); leg1(again, "a").Direction != "inactive" {
+		t.Error("the same generation was applied twice")
+	}
+	if _, err := try[control.SessionState](h, control.MethodUpdate, control.Update{ID: "one", Generation: 1}); control.CodeOf(err) != control.CodeStale {
+		t.Errorf("an older generation: %v", err)
+	}
+	h.arrive(leg1(s, "a").Local, mallet, packet(1, 1))
+	first := must[control.SessionState](h, control.MethodClose, control.Ref{ID: "one"})
+	second := must[control.SessionState](h, control.MethodClose, control.Ref{ID: "one"})
+	if !first.Closed || leg1(second, "a").Drops["stranger"] != 1 {
+		t.Errorf("final counters: %+v", leg1(second, "a"))
+	}
+	if _, err := try[control.SessionState](h, control.MethodClose, control.Ref{ID: "two"}); control.CodeOf(err) != control.CodeNotFound {
+		t.Errorf("closing what never was: %v", err)
+	}
+	if bound := h.engine.Bound(); len(bound) != 0 {
+		t.Errorf("ports still bound after the close: %v", bound)
+	}
+}
+
+func TestAPortThatSomebodyElseHoldsIsLeftAlone(t *testing.T) {
+	h := open(t, func(o *Options) { o.Networks[0].Low, o.Networks[0].High = 10000, 10003 })
+	h.engine.Hold(netio.MakeLocal(0, 10000), true)
+	s := h.call("one", nil)
+	if got := leg1(s, "a").Local; got != "198.18.0.1:10002" {
+		t.Errorf("leased %s", got)
+	}
+	_, err := try[control.SessionState](h, control.MethodOpen, control.Open{ID: "two", Streams: []control.Stream{{
+		Name: "audio", Legs: []control.Leg{{Name: "a", Network: "uc"}, {Name: "b", Network: "uc"}}}}})
+	if control.CodeOf(err) != control.CodeNoPorts {
+		t.Errorf("with all ports gone: %v", err)
+	}
+	if bound := h.engine.Bound(); len(bound) != 4 {
+		t.Errorf("a refused open left ports bound: %v", bound)
+	}
+}
+
+func TestWrongParametersAreNamed(t *testing.T) {
+	h := open(t, nil)
+	h.call("one", nil)
+	two := func(a control.Leg) control.Open {
+		a.Name = "a"
+		return control.Open{ID: "two", Streams: []control.Stream{{Name: "audio", Legs: []control.Leg{a, {Name: "b", Network: "pstn"}}}}}
+	}
+	negative := 64
+	for _, c := range []struct {
+		name   string
+		method string
+		params any
+		want   string
+	}{
+		{"another owner's id", control.MethodOpen, control.Open{ID: "one", Owner: "x", Streams: two(control.Leg{}).Streams}, "is open"},
+		{"unknown network", control.MethodOpen, two(control.Leg{Network: "dmz"}), `network "dmz" is unknown; known: uc, pstn`},
+		{"one leg", control.MethodOpen, control.Open{ID: "two", Streams: []control.Stream{{Name: "x", Legs: []control.Leg{{Name: "a"}}}}}, "exactly 2"},
+		{"opaque kind", control.MethodOpen, control.Open{ID: "two", Streams: []control.Stream{{Name: "x", Kind: "opaque"}}}, "reserved"},
+		{"no address", control.MethodOpen, two(control.Leg{Network: "uc", Remote: "nowhere"}), "remote: "},
+		{"hold by address", control.MethodOpen, two(control.Leg{Network: "uc", Remote: "0.0.0.0:1"}), "use direction"},
+		{"other family", control.MethodOpen, two(control.Leg{Network: "uc", Remote: "[2001:db8::1]:1"}), "family"},
+		{"unknown suite", control.MethodOpen, two(control.Leg{Network: "uc", RX: &control.Crypto{Suite: "NULL"}}), "rx.suite"},
+		{"short key", control.MethodOpen, two(control.Leg{Network: "uc", RX: &control.Crypto{Suite: suite80, Key: "AAAA"}}), "rx.key"},
+		{"learn with keys", control.MethodOpen, two(control.Leg{Network: "uc", Pin: "learn", RX: crypto(1)}), "auth"},
+		{"wrong direction", control.MethodOpen, two(control.Leg{Network: "uc", Direction: "both"}), "direction"},
+		{"wrong dscp", control.MethodOpen, two(control.Leg{Network: "uc", DSCP: &negative}), "dscp"},
+		{"long opaque", control.MethodOpen, control.Open{ID: "two", Opaque: strings.Repeat("x", control.MaxOpaque+1), Streams: two(control.Leg{}).Streams}, "opaque"},
+		{"unknown leg", control.MethodUpdate, control.Update{ID: "one", Generation: 2, Streams: []control.Stream{{Name: "audio", Legs: []control.Leg{{Name: "c"}}}}}, `no leg "c"`},
+		{"unknown stream", control.MethodUpdate, control.Update{ID: "one", Generation: 2, Streams: []control.Stream{{Name: "video"}}}, `no stream "video"`},
+		{"network in an update", control.MethodUpdate, control.Update{ID: "one", Generation: 2, Streams: []control.Stream{{Name: "audio", Legs: []control.Leg{{Name: "a", Network: "uc"}}}}}, "session.open"},
+		{"unknown session", control.MethodUpdate, control.Update{ID: "none", Generation: 2}, "not open"},
+		{"unknown method", "session.opne", struct{}{}, "session.open"},
+		{"unknown field", control.MethodGet, map[string]any{"id": "one", "generations": 1}, "generation"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := try[control.SessionState](h, c.method, c.params)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v; want it to contain %q", err, c.want)
+			}
+		})
+	}
+	stats := must[control.Stats](h, control.MethodStats, struct{}{})
+	if stats.Sessions != 1 || len(h.engine.Bound()) != 4 {
+		t.Errorf("refused calls left %d sessions and %d ports", stats.Sessions, len(h.engine.Bound()))
+	}
+}
+
+func TestALostControllerEndsNoSessionUntilItIsAnOrphan(t *testing.T) {
+	h := open(t, func(o *Options) { o.Orphan = time.Hour })
+	client, _ := h.listen("test")
+	h.call("one", nil)
+	hour := netio.Now() + int64(2*time.Hour)
+	h.relay.closeOrphans(hour)
+	if n := h.relay.Stats().Sessions; n != 1 {
+		t.Fatal("a session was closed though its controller is connected")
+	}
+	client.Close()
+	for h.attendedBy("test") {
+		runtime.Gosched()
+	}
+	h.relay.closeOrphans(netio.Now())
+	if n := h.relay.Stats().Sessions; n != 1 {
+		t.Fatal("a lost controller ended a session")
+	}
+	h.relay.closeOrphans(hour)
+	if n := h.relay.Stats().Sessions; n != 0 {
+		t.Fatal("an orphan lives on")
+	}
+}
+
+func (h *house) attendedBy(owner string) bool {
+	h.relay.mu.Lock()
+	defer h.relay.mu.Unlock()
+	return h.relay.attended(owner)
+}
+
+func TestListPagesInOrderAndByOwner(t *testing.T) {
+	h := open(t, nil)
+	for _, id := range []string{"c", "a", "b", "d"} {
+		h.call(id, nil)
+	}
+	page := must[control.ListResult](h, control.MethodList, control.List{Owner: "test", Limit: 3})
+	if len(page.Sessions) != 3 || page.Sessions[0].ID != "a" || page.Next != "c" {
+		t.Fatalf("%d sessions, next %q", len(page.Sessions), page.Next)
+	}
+	if rest := must[control.ListResult](h, control.MethodList, control.List{After: page.Next}); len(rest.Sessions) != 1 || rest.Next != "" {
+		t.Fatalf("%d sessions, next %q", len(rest.Sessions), rest.Next)
+	}
+	if none := must[control.ListResult](h, control.MethodList, control.List{Owner: "x"}); len(none.Sessions) != 0 {
+		t.Fatalf("%d sessions of nobody", len(none.Sessions))
+	}
+}
+
+func TestADrainingRelayTakesNoNewSessionsAndKeepsTheOld(t *testing.T) {
+	h := open(t, nil)
+	h.call("one", nil)
+	if r := must[control.DrainResult](h, control.MethodDrain, control.Drain{On: true}); r.Sessions != 1 {
+		t.Fatalf("%+v", r)
+	}
+	if _, err := try[control.SessionState](h, control.MethodOpen, control.Open{ID: "two", Streams: []control.Stream{{
+		Name: "audio", Legs: []control.Leg{{Name: "a", Network: "uc"}, {Name: "b", Network: "uc"}}}}}); control.CodeOf(err) != control.CodeDraining {
+		t.Fatal(err)
+	}
+	h.update("one", 2, control.Leg{Name: "a", Direction: "inactive"})
+}
