@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"tandem/internal/control"
-	"tandem/relay/netio"
 	"tandem/relay/rtp"
 )
 

@@ -59,7 +59,7 @@ func newBaresip(t *testing.T, sipAt netip.AddrPort, both, authority string) *bar
 	control := free(t, sipAt.Addr())
 	for name, content := range map[string][]byte{
 		"config":   fmt.Appendf(nil, baresipConfig, sipAt, control, both, authority, modules(t)),
-		"accounts": []byte("<sip:phone@127.0.0.1;transport=tls>;regint=0;mediaenc=srtp-mand;audio_codecs=PCMU/8000/1;answermode=auto\n"),
+		"accounts": []byte("<sip:+4312345@127.0.0.1;transport=tls>;regint=0;mediaenc=srtp-mand;audio_codecs=PCMU/8000/1;answermode=auto\n"),
 		"contacts": nil,
 		"tone.wav": wav(tone(phoneTone, phoneSpeaks*rate)),
 	} {
@@ -67,7 +67,7 @@ func newBaresip(t *testing.T, sipAt netip.AddrPort, both, authority string) *bar
 			t.Fatal(err)
 		}
 	}
-	b.process = start(t, b.dir, "baresip", "baresip", "-f", b.dir, "-v", "-s")
+	b.process = start(t, b.dir, "baresip", "baresip", "-f", b.dir, "-v")
 	b.awaitOutput("baresip is ready")
 	await(t, "baresip listens", func() bool { return bound(t, "tls", b.tls) })
 	var err error
@@ -229,10 +229,10 @@ func conversation(t *testing.T, g *gateway, phone *baresip, far *ear, relay neti
 	await(t, "the far end hears baresip", func() bool { return len(far.all()) >= enoughAudio })
 	stop()
 	s := g.addsUp()
-	for _, bad := range []string{"bad_tag", "replayed", "too_old", "no_key", "stranger", "not_rtp"} {
-		if n := s.drops(bad); n != 0 {
-			t.Errorf("%v packets dropped as %s", n, bad)
-		}
+	// Two kinds are as they must be: media that outran the answer with its key is a stranger's, and baresip opens NATs with
+	// one RTCP APP of 16 bytes in clear before it seals anything.
+	if n := s.sum("tandem_relay_drops_total") - s.drops("stranger") - min(1, s.drops("too_short")); n != 0 {
+		t.Errorf("%v packets dropped: %v", n, s.media())
 	}
 	end()
 	phone.awaitEvent("CALL_CLOSED")

@@ -99,7 +99,7 @@ func TestSippCallsSippThroughTandem(t *testing.T) {
 }
 
 func TestCallOverIPv6(t *testing.T) {
-	call := connect(t, newGateway(t, here(), "udp", "udp"))
+	call := connect(t, newGateway(t, here(t), "udp", "udp"))
 	call.talk(100)
 	call.caller.prompt("INFO", call.callerCall, 2, "")
 	call.over()

@@ -133,15 +133,27 @@ func scrape(t *testing.T, address string) series {
 	defer res.Body.Close()
 	s := series{}
 	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
-		name, value, _ := strings.Cut(lines.Text(), " ")
-		if i := strings.LastIndexByte(lines.Text(), ' '); !strings.HasPrefix(name, "#") && i > 0 {
-			name, value = lines.Text()[:i], lines.Text()[i+1:]
-			if v, err := strconv.ParseFloat(value, 64); err == nil {
-				s[name] = v
+		line := lines.Text()
+		if i := strings.LastIndexByte(line, ' '); i > 0 && line[0] != '#' {
+			v, err := strconv.ParseFloat(line[i+1:], 64)
+			if err != nil {
+				t.Fatalf("%s: %q: %v", address, line, err)
 			}
+			s[line[:i]] = v
 		}
 	}
 	return s
+}
+
+// media is what the relay counted, without the rest.
+func (s series) media() series {
+	relay := series{}
+	for k, v := range s {
+		if strings.HasPrefix(k, "tandem_relay_") {
+			relay[k] = v
+		}
+	}
+	return relay
 }
 
 // drops are the datagrams the relay dropped for one reason.
@@ -155,7 +167,7 @@ func (g *gateway) addsUp() series {
 	s := g.relay()
 	in, out, drops := s[`tandem_relay_packets_total{direction="in"}`], s[`tandem_relay_packets_total{direction="out"}`], s.sum("tandem_relay_drops_total")
 	if in != out+drops {
-		g.t.Errorf("the relay received %v datagrams, but forwarded %v and dropped %v: %v", in, out, drops, s)
+		g.t.Errorf("the relay received %v datagrams, but forwarded %v and dropped %v: %v", in, out, drops, s.media())
 	}
 	return s
 }

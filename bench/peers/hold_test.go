@@ -81,7 +81,7 @@ func (c *call) settles() {
 		return float64(len(c.callerEar.all())+len(c.calleeEar.all())) == s[`tandem_relay_packets_total{direction="out"}`]
 	})
 	if other := s.sum("tandem_relay_drops_total") - s.drops("held"); other != 0 {
-		c.t.Errorf("%v packets were dropped for another reason than the hold: %v", other, s)
+		c.t.Errorf("%v packets were dropped for another reason than the hold: %v", other, s.media())
 	}
 }
 

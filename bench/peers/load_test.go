@@ -72,6 +72,7 @@ func TestSippSpeaksSippEchoesThroughTandem(t *testing.T) {
 
 func TestFiveHundredConcurrentCalls(t *testing.T) {
 	g := newGateway(t, somewhere(), "udp", "udp")
+	g.config["log"] = object{"level": "info"} // as it is run
 	caller, callee, back := streaming(t, g, loadCalls)
 	before := g.sip()["go_goroutines"]
 	caller.logged("answered", loadCalls)
@@ -97,11 +98,13 @@ func TestFiveHundredConcurrentCalls(t *testing.T) {
 	g.ended("uc", "gw", 200, loadCalls)
 	s := g.relay()
 	if drops := s.sum("tandem_relay_drops_total"); drops != 0 {
-		t.Errorf("%v packets dropped: %v", drops, s)
+		t.Errorf("%v packets dropped: %v", drops, s.media())
 	}
 	if opened, closed := s["tandem_relay_sessions_opened_total"], s["tandem_relay_sessions_closed_total"]; opened != loadCalls || closed != loadCalls {
 		t.Errorf("the relay opened %v sessions and closed %v, want %d of each", opened, closed, loadCalls)
 	}
+	t.Logf("%d calls at %d a second: %.2f s of CPU in tandem, %.0f MB resident", loadCalls, loadRate,
+		g.sip()["process_cpu_seconds_total"], g.sip()["process_resident_memory_bytes"]/1e6)
 	var now float64
 	for end := time.Now().Add(settled); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if now = g.sip()["go_goroutines"]; now <= before+goroutines {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -23,7 +22,6 @@ type process struct {
 	t    *testing.T
 	name string
 	cmd  *exec.Cmd
-	in   io.WriteCloser // its standard input
 	out  output
 	done chan struct{} // closed when it ended
 	err  error         // how; valid once done is closed
@@ -55,11 +53,7 @@ func start(t *testing.T, dir, name, program string, args ...string) *process {
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, &p.out, &p.out
 	p.cmd.Env = append(os.Environ(), "TERM=dumb", "HOME="+dir)
 	p.cmd.WaitDelay = time.Second // for children that hold its output open
-	var err error
-	if p.in, err = p.cmd.StdinPipe(); err == nil {
-		err = p.cmd.Start()
-	}
-	if err != nil {
+	if err := p.cmd.Start(); err != nil {
 		kill()
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -108,14 +102,6 @@ func (p *process) terminate() {
 		p.t.Fatalf("%s: %v", p.name, err)
 	}
 	p.finish(patience)
-}
-
-// say writes a line to its standard input.
-func (p *process) say(line string) {
-	p.t.Helper()
-	if _, err := io.WriteString(p.in, line+"\n"); err != nil {
-		p.t.Fatalf("%s: %v", p.name, err)
-	}
 }
 
 // awaitOutput waits until the process has written text.

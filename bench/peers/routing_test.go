@@ -15,6 +15,7 @@ func TestCallerWhoGivesUpIsToldSoAndTheFarEndStopsRinging(t *testing.T) {
 }
 
 func TestNextTrunkTakesTheCallWhenTheFirst(t *testing.T) {
+	need(t, "sipp", "sip-tester")
 	for _, c := range []struct {
 		name      string
 		transport string // of the first trunk

@@ -49,7 +49,6 @@ type relayPlane struct {
 	relay   *relay.Relay
 	server  *control.Server
 	metrics *metrics.Endpoint
-	served  chan error
 }
 
 // spareThreads beside the workers keep collector and control from taking a worker's turn, which costs it milliseconds.
@@ -68,7 +67,7 @@ func openRelay(cfg *config.Config, log *slog.Logger) (*relayPlane, error) {
 	if threads := o.Workers + spareThreads; runtime.GOMAXPROCS(0) < threads {
 		runtime.GOMAXPROCS(threads)
 	}
-	p := &relayPlane{served: make(chan error, 1)}
+	p := &relayPlane{}
 	if p.relay, err = relay.Open(o); err != nil {
 		return nil, err
 	}
@@ -80,7 +79,11 @@ func openRelay(cfg *config.Config, log *slog.Logger) (*relayPlane, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.relay.Close())
 	}
-	go func() { p.served <- p.server.Serve() }()
+	go func() {
+		if err := p.server.Serve(); err != nil {
+			log.Error("nobody can control the relay any more; its sessions go on", "error", err)
+		}
+	}()
 	if p.metrics, err = metrics.Serve(cfg.Metrics.Relay, metrics.NewRelay(version, p.relay.Stats)); err != nil {
 		return nil, errors.Join(err, p.server.Close(), p.relay.Close())
 	}

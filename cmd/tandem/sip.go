@@ -56,7 +56,7 @@ type sipPlane struct {
 	stack   *guard.Stack
 	link    *control.Link
 	metrics *metrics.Endpoint
-	served  chan error
+	log     *slog.Logger
 }
 
 // openSIP starts the call plane as the configuration says. When it returns, the listeners answer; the relay may be there
@@ -75,7 +75,7 @@ func openSIP(cfg *config.Config, log *slog.Logger) (*sipPlane, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &sipPlane{served: make(chan error, 1)}
+	p := &sipPlane{log: log}
 	meter := metrics.NewSignaling(version, func() int { return p.calls.Stats().Active }, func() []metrics.Trunk { return trunkStates(trunks) })
 	p.stack, err = guard.Open(context.Background(), guard.Options{
 		Listeners: listeners, Limits: cfg.SIP.Limits, Known: trunks.Known, UserAgent: cfg.SIP.UserAgent,
@@ -106,7 +106,11 @@ func openSIP(cfg *config.Config, log *slog.Logger) (*sipPlane, error) {
 	if p.metrics, err = metrics.Serve(cfg.Metrics.SIP, meter.Gatherer()); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	go func() { p.served <- p.stack.Serve(context.Background()) }()
+	go func() {
+		if err := p.stack.Serve(context.Background()); err != nil {
+			log.Error("nobody can call any more", "error", err)
+		}
+	}()
 	for _, l := range listeners {
 		log.Info("listening", "listener", l.Name, "transport", l.Transport, "address", p.stack.Address(l.Name))
 	}
@@ -118,7 +122,12 @@ func openSIP(cfg *config.Config, log *slog.Logger) (*sipPlane, error) {
 func (p *sipPlane) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpTimeout)
 	defer cancel()
-	errs := []error{p.calls.Close(ctx), p.stack.Close(), p.link.Close()}
+	err := p.calls.Close(ctx)
+	if errors.Is(err, context.DeadlineExceeded) { // a peer that does not answer is no failure of ours
+		p.log.Warn("closed without every last answer", "waited", hangUpTimeout)
+		err = nil
+	}
+	errs := []error{err, p.stack.Close(), p.link.Close()}
 	if p.metrics != nil {
 		errs = append(errs, p.metrics.Close())
 	}
