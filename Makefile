@@ -9,7 +9,7 @@ BENCHTIME ?= 1s
 
 .PHONY: build demo run test lint fuzz bench peers clean
 
-build: ## both binaries, in bin/
+build: ## bin/tandem
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build $(LDFLAGS) -o bin/ ./cmd/...
 

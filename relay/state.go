@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"math"
 	"net/netip"
 	"time"
 
@@ -59,7 +60,7 @@ func (e *end) state(l *leg, now int64) control.LegState {
 		SSRC: l.ssrc, In: l.in, Out: l.sent, Drops: l.drops.Drops(), SilentMS: -1,
 		Quality: control.Quality{
 			Expected: quality.Expected, Lost: quality.Lost,
-			JitterMS: milliseconds(quality.Jitter), MaxJitter: milliseconds(quality.MaxJitter), MOS: quality.MOS,
+			JitterMS: milliseconds(quality.Jitter), MaxJitter: milliseconds(quality.MaxJitter), MOS: hundredths(quality.MOS),
 		},
 	}
 	if e.network.Advertise.IsValid() {
@@ -91,7 +92,10 @@ func direction(f flags) string {
 	return "inactive"
 }
 
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+// milliseconds rounds to microseconds: more digits would pretend to a precision that arrival times do not have.
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func hundredths(v float64) float64 { return math.Round(v*100) / 100 }
 
 // Stats sums up the workers.
 func (r *Relay) Stats() control.Stats {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -40,6 +41,9 @@ func (c *ctlCmd) Run(ctx context.Context, s streams) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	result, err := control.Raw(ctx, c.Socket, c.Method, params)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s: no answer within %s; is %s a control socket of Tandem?", c.Method, c.Timeout, c.Socket)
+	}
 	if err != nil {
 		return err
 	}

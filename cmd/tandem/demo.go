@@ -30,6 +30,8 @@ const (
 
 // Run implements kong's command.
 func (c *demoCmd) Run(ctx context.Context, s streams) error {
+	ctx, stop := untilSignal(ctx)
+	defer stop()
 	if c.Seconds < 1 || c.Seconds > demoSeconds {
 		return fmt.Errorf("demo: --seconds=%d: give 1 to %d", c.Seconds, demoSeconds)
 	}

@@ -50,14 +50,15 @@ func main() {
 		kong.Vars{"version": version},
 		kong.UsageOnError(),
 	)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	io := streams{os.Stdin, os.Stdout, os.Stderr}
-	parsed.BindTo(ctx, (*context.Context)(nil))
-	if err := parsed.Run(io); err != nil {
-		stop()
+	parsed.BindTo(context.Background(), (*context.Context)(nil))
+	if err := parsed.Run(streams{os.Stdin, os.Stdout, os.Stderr}); err != nil {
 		os.Exit(complain(os.Stderr, err))
 	}
+}
+
+// untilSignal is for commands that have something to put in order when they are told to stop; the others just end.
+func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 }
 
 // exit is an error whose message, if any, was already printed.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/user"
@@ -28,6 +29,8 @@ type relayCmd struct {
 
 // Run implements kong's command.
 func (c *relayCmd) Run(ctx context.Context, s streams) error {
+	ctx, stop := untilSignal(ctx)
+	defer stop()
 	cfg, err := loadOr(c.Config, config.Embedded)
 	if err != nil {
 		return reported(s, err)
@@ -77,6 +80,9 @@ func openRelay(cfg *config.Config, log *slog.Logger) (*relayPlane, error) {
 		p.server, err = control.Listen(so)
 	}
 	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w; choose a path of your own with control.socket or --socket", err)
+		}
 		return nil, errors.Join(err, p.relay.Close())
 	}
 	go func() {
@@ -151,19 +157,23 @@ func serverOptions(c *config.Control, log *slog.Logger) (control.ServerOptions, 
 		o.AllowUIDs = append(o.AllowUIDs, id)
 	}
 	for _, name := range c.Groups {
-		id, err := numeric(name, func() (string, error) {
-			g, err := user.LookupGroup(name)
-			if err != nil {
-				return "", err
-			}
-			return g.Gid, nil
-		})
+		id, err := groupID(name)
 		if err != nil {
 			return o, fmt.Errorf("control.groups: %q: %w", name, err)
 		}
 		o.AllowGIDs = append(o.AllowGIDs, id)
 	}
 	return o, nil
+}
+
+func groupID(name string) (uint32, error) {
+	return numeric(name, func() (string, error) {
+		g, err := user.LookupGroup(name)
+		if err != nil {
+			return "", err
+		}
+		return g.Gid, nil
+	})
 }
 
 // numeric returns name as an id, or what the system's database says.

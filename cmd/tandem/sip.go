@@ -28,6 +28,8 @@ type sipCmd struct {
 
 // Run implements kong's command.
 func (c *sipCmd) Run(ctx context.Context, s streams) error {
+	ctx, stop := untilSignal(ctx)
+	defer stop()
 	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return reported(s, err)
@@ -62,6 +64,9 @@ type sipPlane struct {
 // openSIP starts the call plane as the configuration says. When it returns, the listeners answer; the relay may be there
 // or come later, and until then calls are refused with 503.
 func openSIP(cfg *config.Config, log *slog.Logger) (*sipPlane, error) {
+	if len(cfg.SIP.Listeners) == 0 {
+		return nil, errors.New("sip.listeners: there is none, so nobody could call; docs/first-config.md has an example")
+	}
 	trunks, err := trunk.New(&cfg.SIP, nil, nil)
 	if err != nil {
 		return nil, err

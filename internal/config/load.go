@@ -96,7 +96,12 @@ func (d *document) readable(b []byte) bool {
 		d.syntax(1, 1, fmt.Sprintf("the file is larger than %d bytes; is this the right file?", maxFile))
 		return false
 	}
+	depth := 0
 	for i, line := range bytes.Split(b, []byte("\n")) {
+		if depth += brackets(line); depth > maxDepth {
+			d.syntax(i+1, 1, fmt.Sprintf("more than %d brackets are open here; is this the right file?", maxDepth))
+			return false
+		}
 		for j := 0; j < len(line); {
 			r, size := utf8.DecodeRune(line[j:])
 			if (r == utf8.RuneError && size <= 1) || (r < ' ' && r != '\t' && r != '\r') {
@@ -107,6 +112,35 @@ func (d *document) readable(b []byte) bool {
 		}
 	}
 	return true
+}
+
+// maxDepth bounds open brackets: the parser's time grows with the square of their number.
+const maxDepth = 64
+
+// brackets counts how many more brackets a line opens than it closes, at its deepest; quoted text and comments do not count.
+func brackets(line []byte) int {
+	depth, deepest, quote := 0, 0, byte(0)
+	for _, c := range line {
+		switch {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '\'' || c == '"':
+			quote = c
+		case c == '#':
+			return depth
+		case c == '[' || c == '{':
+			depth++
+			deepest = max(deepest, depth)
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	if deepest > maxDepth {
+		return deepest // closed again or not, it is too deep
+	}
+	return depth
 }
 
 // Embedded is the config of `tandem run` without a file: everything on loopback, calls to 127.0.0.1:5060 leave for a phone

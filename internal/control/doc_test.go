@@ -26,7 +26,6 @@ func TestEveryFieldMethodEventAndCodeIsInTheManual(t *testing.T) {
 	text := readManual(t)
 	words := []string{
 		MethodHello, MethodOpen, MethodUpdate, MethodClose, MethodGet, MethodList, MethodStats, MethodDrain,
-		MethodTrunkList, MethodCallList, MethodRouteExplain, MethodConfigReload, MethodSIPDrain,
 		EventTimeout, EventPinned, EventContested, EventSSRC, EventExpiring,
 	}
 	for _, v := range []any{Hello{}, HelloResult{}, Network{}, Limits{}, Open{}, Update{}, Stream{}, Leg{}, Crypto{}, Payload{},

@@ -32,15 +32,6 @@ const (
 	MethodDrain  = "relay.drain"
 )
 
-// Methods of the signaling plane's socket.
-const (
-	MethodTrunkList    = "trunk.list"
-	MethodCallList     = "call.list"
-	MethodRouteExplain = "route.explain"
-	MethodConfigReload = "config.reload"
-	MethodSIPDrain     = "sip.drain"
-)
-
 // Events: JSON-RPC notifications from the relay to every controller that said relay.hello with Events set and whose Owner
 // is empty or the session's.
 const (

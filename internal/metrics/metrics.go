@@ -52,7 +52,7 @@ func Serve(address string, from prometheus.Gatherer) (*Endpoint, error) {
 	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("metrics: listen on %s: %w", address, err)
+		return nil, fmt.Errorf("metrics: listen on %s: %w; choose another address, or off, with metrics.relay, metrics.sip or --metrics", address, err)
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(from, promhttp.HandlerOpts{}))

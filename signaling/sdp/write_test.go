@@ -202,12 +202,12 @@ func TestT11RTCPPortIsWrittenOnlyWhereItIsNotClear(t *testing.T) {
 
 func TestEveryBodyWeWriteIsReadByUsAndByPion(t *testing.T) {
 	for name, c := range corpus {
+		s := mustRead(t, c.body)
+		audio, ok := s.Audio()
+		if !ok {
+			continue // there is nothing in it that we relay
+		}
 		t.Run(name, func(t *testing.T) {
-			s := mustRead(t, c.body)
-			audio, ok := s.Audio()
-			if !ok {
-				t.Skip("nothing in it that we relay")
-			}
 			for _, secure := range []bool{false, true} {
 				side := ours(secure)
 				for _, b := range [][]byte{Offer(s, audio, side), Answer(s, audio, s, audio, side), Update(s, audio, side, s, audio)} {
