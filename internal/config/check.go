@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tandem/internal/near"
 )
 
 // Bounds of names and sizes.
@@ -205,8 +207,8 @@ func (d *document) oneOf(path, value string, words ...string) {
 		return
 	}
 	do := "write " + strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
-	if near, ok := nearest(value, words); ok && value != "" {
-		do = fmt.Sprintf("did you mean %q?", near)
+	if meant, ok := near.Word(value, words); ok && value != "" {
+		do = fmt.Sprintf("did you mean %q?", meant)
 	}
 	d.fail(path, "is none of the words known here", do)
 }

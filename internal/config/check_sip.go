@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tandem/internal/near"
 )
 
 // suites are the SRTP suites by their names in a=crypto, the default first (RFC 4568, RFC 6188, RFC 7714).
@@ -153,8 +155,8 @@ func (d *document) unknown(path, name, what, section string, defined []string) {
 	}
 	slices.Sort(defined)
 	do := "define it in " + section
-	if near, ok := nearest(name, defined); ok {
-		do = fmt.Sprintf("did you mean %q?", near)
+	if meant, ok := near.Word(name, defined); ok {
+		do = fmt.Sprintf("did you mean %q?", meant)
 	} else if len(defined) > 0 {
 		do += ", or name one of: " + strings.Join(defined, ", ")
 	}

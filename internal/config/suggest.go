@@ -5,14 +5,16 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"tandem/internal/near"
 )
 
 // suggest says what to do about an unknown key of the section at path, whose struct is t: the nearest key of that section,
 // the section where the key belongs, or the list of what is allowed.
 func suggest(path, key string, t reflect.Type) string {
 	here := keys(t)
-	if near, ok := nearest(key, here); ok {
-		return fmt.Sprintf("did you mean %q?", near)
+	if meant, ok := near.Word(key, here); ok {
+		return fmt.Sprintf("did you mean %q?", meant)
 	}
 	sections := make(map[string][]string) // by key: where it is allowed
 	collect("", reflect.TypeFor[Config](), sections)
@@ -24,8 +26,8 @@ func suggest(path, key string, t reflect.Type) string {
 		all = append(all, k)
 	}
 	slices.Sort(all)
-	if near, ok := nearest(key, all); ok {
-		return fmt.Sprintf("did you mean %q of %s?", near, strings.Join(sections[near], " or of "))
+	if meant, ok := near.Word(key, all); ok {
+		return fmt.Sprintf("did you mean %q of %s?", meant, strings.Join(sections[meant], " or of "))
 	}
 	where := path
 	if where == "" {
@@ -71,47 +73,4 @@ func collect(path string, t reflect.Type, sections map[string][]string) {
 		sections[key] = append(sections[key], where)
 		collect(strings.TrimPrefix(path+"."+key, "."), t.Field(i).Type, sections)
 	}
-}
-
-// nearest finds the candidate that takes the fewest typing errors to become key: one in a short word, two or more in longer
-// ones. Dashes and underscores, and upper and lower case, are the same here.
-func nearest(key string, candidates []string) (string, bool) {
-	const longest = 40 // bytes: nobody mistypes a key into a longer one
-	if len(key) > longest {
-		return "", false
-	}
-	plain := strings.NewReplacer("-", "_").Replace(strings.ToLower(key))
-	best, least := "", max(1, len(plain)/3)+1
-	for _, c := range candidates {
-		if n := distance(plain, strings.ToLower(c)); n < least {
-			best, least = c, n
-		}
-	}
-	return best, best != ""
-}
-
-// distance is the number of insertions, deletions, replacements and swaps of neighbours between two words (the optimal
-// string alignment distance).
-func distance(a, b string) int {
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
-			}
-		}
-	}
-	return rows[len(a)][len(b)]
 }

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"tandem/internal/near"
 )
 
 // Decode reads the params of a call into T, strictly. encoding/json alone would take "ID" for "id", the last of two
@@ -256,8 +258,8 @@ func prefix(path string) string {
 // unknownName is the error for a member that is not known, with a suggestion or else all that are.
 func unknownName(code int, prefix, name string, known []string) *Error {
 	place := prefix + strings.Trim(clip(name), `"`)
-	if near := nearest(name, known); near != "" {
-		return Errorf(code, "%s: unknown field; did you mean %q?", place, near)
+	if meant, ok := near.Word(name, known); ok {
+		return Errorf(code, "%s: unknown field; did you mean %q?", place, meant)
 	}
 	var list []string
 	for _, k := range known {

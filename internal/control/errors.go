@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"tandem/internal/near"
 )
 
 // CodeRefused is the answer to a connection that may not speak: its credentials, or one connection too many. It is in the
@@ -37,8 +39,8 @@ func CodeOf(err error) int {
 // UnknownMethod is the answer to a method outside known: it suggests the nearest one and lists all of them.
 func UnknownMethod(method string, known ...string) *Error {
 	hint := ""
-	if near := nearest(method, known); near != "" {
-		hint = fmt.Sprintf("; did you mean %q?", near)
+	if meant, ok := near.Word(method, known); ok {
+		hint = fmt.Sprintf("; did you mean %q?", meant)
 	}
 	return Errorf(CodeNoMethod, "unknown method %s%s (known: %s)", clip(method), hint, strings.Join(known, ", "))
 }
@@ -64,39 +66,4 @@ func clip(s string) string {
 		return fmt.Sprintf("%q", s)
 	}
 	return fmt.Sprintf("%q...", s[:maxQuoted])
-}
-
-// nearest is the known word that a person most likely meant by word, or "" when none is close: at most a third of its
-// letters may differ.
-func nearest(word string, known []string) string {
-	if len(word) > maxQuoted {
-		return ""
-	}
-	best, found := len(word)/3+1, ""
-	for _, k := range known {
-		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < best {
-			best, found = d, k
-		}
-	}
-	return found
-}
-
-// distance counts the letters to insert, delete or replace to turn a into b (Levenshtein, two rows).
-func distance(a, b string) int {
-	row, last := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range len(a) {
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := last[j]
-			if a[i] != b[j] {
-				replace++
-			}
-			row[j+1] = min(replace, last[j+1]+1, row[j]+1)
-		}
-		row, last = last, row
-	}
-	return last[len(b)]
 }
