@@ -120,7 +120,7 @@ func isSDP(contentType string) bool {
 // refuseOffer answers an INVITE whose offer cannot be taken. The Warning says why (RFC 3261 section 20.43).
 func (c *call) refuseOffer(l *leg, err error) {
 	code, text := refusalOf(err)
-	c.log.Info("offer refused", "leg", l.name, "code", code, "why", text)
+	c.log.Info("offer refused", "leg", l.name, "code", code, "why", err)
 	c.rejectINVITE(l, code, text, nil)
 }
 

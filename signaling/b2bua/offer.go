@@ -16,25 +16,36 @@ import (
 )
 
 // refusal is an offer that cannot be accepted: the status for the peer, and a sentence for its Warning header and our log.
-// It names our policy and the peer's own words, never the other side.
+// The sentence names our policy and the peer's own words, never the other side and nothing of our inside.
 type refusal struct {
-	code int
-	text string
+	code  int
+	text  string
+	cause error // for the log alone: a resolver's error names our DNS server; nil: the text says all
 }
 
-func (r *refusal) Error() string { return r.text }
+func (r *refusal) Error() string {
+	if r.cause != nil {
+		return r.text + ": " + r.cause.Error()
+	}
+	return r.text
+}
 
 func refuse(code int, format string, args ...any) error {
-	return &refusal{code, fmt.Sprintf(format, args...)}
+	return &refusal{code: code, text: fmt.Sprintf(format, args...)}
 }
 
-// refusalOf is the status and text for any error of this file.
+// unresolved refuses a host that leads nowhere.
+func unresolved(what, host string, err error) error {
+	return &refusal{code: 488, text: fmt.Sprintf("%s address %q cannot be resolved", what, clip(host, opaqueText)), cause: err}
+}
+
+// refusalOf is what the peer may know of any error: the status, and why unless the fault is ours.
 func refusalOf(err error) (code int, text string) {
 	var r *refusal
 	if errors.As(err, &r) {
 		return r.code, r.text
 	}
-	return 500, err.Error()
+	return 500, ""
 }
 
 // lookup turns the host of a c= line into an address.
@@ -130,7 +141,7 @@ func (t terms) remote(ctx context.Context, next *Media, m sdp.Media) error {
 	}
 	addr, err := t.lookup(ctx, m.Addr)
 	if err != nil {
-		return refuse(488, "c= address %q: %v", clip(m.Addr, opaqueText), err)
+		return unresolved("c=", m.Addr, err)
 	}
 	if next.Local.IsValid() && next.Local.Addr().Is4() != addr.Is4() {
 		return refuse(488, "c= address %s is of another family than the port of this call", addr)
@@ -142,7 +153,7 @@ func (t terms) remote(ctx context.Context, next *Media, m sdp.Media) error {
 	rtcp := addr
 	if m.RTCPAddr != "" {
 		if rtcp, err = t.lookup(ctx, m.RTCPAddr); err != nil {
-			return refuse(488, "a=rtcp address %q: %v", clip(m.RTCPAddr, opaqueText), err)
+			return unresolved("a=rtcp", m.RTCPAddr, err)
 		}
 	}
 	next.RemoteCt = netip.AddrPortFrom(rtcp, m.RTCPPort)

@@ -162,11 +162,12 @@ func (c *call) answer(at *attempt, res *sip.Response) {
 
 // unusable is a 2xx with which no media can flow: both sides are told why.
 func (c *call) unusable(at *attempt, err error) {
-	code, why := refusalOf(err)
+	code, _ := refusalOf(err)
+	why := err.Error()
 	if code == 400 {
 		code = 502 // it is not the caller's fault
 	}
-	c.log.Warn("answer not usable", "trunk", at.leg.trunk.Name, "why", err)
+	c.log.Warn("answer not usable", "trunk", at.leg.trunk.Name, "why", why)
 	t := &c.rec.Tried[at.index]
 	t.Code, t.Why, t.End = code, why, c.b.o.Now()
 	c.sendBYE(at.leg, reasonSIP(code, ""))
