@@ -1,13 +1,16 @@
 package relay
 
 import (
+	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"tandem/internal/control"
 	"tandem/relay/netio"
+	"tandem/relay/netio/fake"
 )
 
 func TestOpeningUpdatingAndClosingAgainChangesNothing(t *testing.T) {
@@ -159,3 +162,179 @@ func TestADrainingRelayTakesNoNewSessionsAndKeepsTheOld(t *testing.T) {
 	}
 	h.update("one", 2, control.Leg{Name: "a", Direction: "inactive"})
 }
+
+func TestNobodyIsCalledSilentWhileEitherEndIsHeld(t *testing.T) {
+	h := open(t, func(o *Options) { o.Initial, o.Running = 100*time.Millisecond, 100*time.Millisecond })
+	_, l := h.listen("test")
+	h.call("held", func(_, b *control.Leg) { b.Direction = "inactive" })
+	h.call("silent", nil)
+	for reports := 0; reports < 2; { // between two of them every other leg was looked at
+		e := l.await(t, control.EventTimeout)
+		if e.Session == "held" {
+			t.Fatalf("leg %s was reported, though the other end is held", e.Leg)
+		}
+		if e.Leg == "a" {
+			reports++
+		}
+	}
+}
+
+func TestAHeldCallOutlivesARestartOfItsController(t *testing.T) {
+	// Half of what the clock shows, so that a session can be made older than that.
+	h := open(t, func(o *Options) { o.Orphan = time.Duration(netio.Now() / 2) })
+	client, _ := h.listen("test")
+	h.call("one", func(a, b *control.Leg) { a.Direction, b.Direction = "inactive", "inactive" })
+	s := h.relay.sessions["one"]
+	s.worker.do(func(int64) {
+		for _, e := range s.streams[0].legs {
+			s.worker.legs[e.index].opened = 1
+		}
+	})
+	h.relay.closeOrphans(netio.Now())
+	client.Close()
+	for h.attendedBy("test") {
+		runtime.Gosched()
+	}
+	h.relay.closeOrphans(netio.Now())
+	if h.relay.Stats().Sessions != 1 {
+		t.Error("a call that was silent under its controller was closed the moment the controller went")
+	}
+	h.relay.closeOrphans(2 * netio.Now())
+	if h.relay.Stats().Sessions != 0 {
+		t.Error("an orphan lives on")
+	}
+}
+
+func TestALeaseThatCannotBeMarkedGivesItsPortsBack(t *testing.T) {
+	h := open(t, nil)
+	h.relay.network("pstn").DSCP = 64 // no code point: the engine refuses it
+	if _, err := try[control.SessionState](h, control.MethodOpen, control.Open{ID: "one", Streams: []control.Stream{audio(
+		control.Leg{Name: "a", Network: "uc"}, control.Leg{Name: "b", Network: "pstn"})}}); err == nil {
+		t.Fatal("a leg that could not be marked was opened")
+	}
+	if bound := h.engine.Bound(); len(bound) != 0 {
+		t.Errorf("the refused open left %d ports bound", len(bound))
+	}
+}
+
+func TestAnUpdateThatNamesOneThingTwiceIsRefused(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		streams []control.Stream
+	}{
+		{"stream", []control.Stream{audio(control.Leg{Name: "a", Direction: "inactive"}), audio(control.Leg{Name: "a", TX: crypto(12)})}},
+		{"leg", []control.Stream{audio(control.Leg{Name: "a", Direction: "inactive"}, control.Leg{Name: "a", TX: crypto(12)})}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := open(t, nil)
+			h.call("one", func(a, _ *control.Leg) { a.RX, a.TX = crypto(1), crypto(2) })
+			_, err := try[control.SessionState](h, control.MethodUpdate, control.Update{ID: "one", Generation: 2, Streams: c.streams})
+			if control.CodeOf(err) != control.CodeParams {
+				t.Errorf("half of it was applied without a word: %v", err)
+			}
+		})
+	}
+}
+
+func TestAnUpdateWithOneWrongLegChangesNothing(t *testing.T) {
+	h := open(t, nil)
+	h.call("one", nil)
+	_, err := try[control.SessionState](h, control.MethodUpdate, control.Update{ID: "one", Generation: 2, Streams: []control.Stream{
+		audio(control.Leg{Name: "a", Direction: "inactive"}, control.Leg{Name: "b", Remote: "0.0.0.0:9"})}})
+	if err == nil || !strings.Contains(err.Error(), `leg "b"`) {
+		t.Fatal(err)
+	}
+	state := must[control.SessionState](h, control.MethodGet, control.Ref{ID: "one"})
+	if state.Generation != 1 || leg1(state, "a").Direction != "sendrecv" {
+		t.Errorf("generation %d, leg a is %s", state.Generation, leg1(state, "a").Direction)
+	}
+}
+
+func TestFinalCountersMissNoPacket(t *testing.T) {
+	h := open(t, nil)
+	var counted uint64
+	for i := range 20 { // a packet may always arrive while its session is being closed
+		s := h.call(fmt.Sprint(i), nil)
+		before := h.relay.Stats().Forwarded
+		h.engine.Replay(0, []fake.Datagram{{Local: local(leg1(s, "a").Local), Peer: netio.AddrFrom(alice), Data: packet(7, 1)}})
+		for h.relay.Stats().Forwarded == before {
+			runtime.Gosched()
+		}
+		final := must[control.SessionState](h, control.MethodClose, control.Ref{ID: s.ID})
+		h.engine.Replay(0, nil)
+		counted += leg1(final, "b").Out.Packets
+	}
+	if got := h.relay.Stats().Forwarded; got != counted {
+		t.Errorf("the closed sessions count %d packets sent, the relay forwarded %d", counted, got)
+	}
+}
+
+func TestTheLimitCountsSessionsAndNotTheirStreams(t *testing.T) {
+	h := open(t, func(o *Options) { o.Sessions = 2 })
+	two := func(id string) control.Open {
+		m := control.Open{ID: id}
+		for _, name := range []string{"audio", "more"} {
+			m.Streams = append(m.Streams, control.Stream{Name: name, Legs: []control.Leg{{Name: "a", Network: "uc"}, {Name: "b", Network: "pstn"}}})
+		}
+		return m
+	}
+	for _, id := range []string{"one", "two"} {
+		if _, err := try[control.SessionState](h, control.MethodOpen, two(id)); err != nil {
+			t.Fatalf("session %s of 2: %v", id, err)
+		}
+	}
+	if _, err := try[control.SessionState](h, control.MethodOpen, two("three")); control.CodeOf(err) != control.CodeFull {
+		t.Errorf("session 3 of 2: %v", err)
+	}
+}
+
+// TestCloseMayComeAtAnyTime is for the race detector: calls of many controllers, packets, and the end in the middle of it.
+func TestCloseMayComeAtAnyTime(t *testing.T) {
+	engine := fake.New(2)
+	h := open(t, func(o *Options) {
+		o.Workers = 2
+		o.Open = func(netio.Options) (netio.Engine, error) { return engine, nil }
+	})
+	var callers sync.WaitGroup
+	begun := make(chan struct{}, 4)
+	for n := range 4 {
+		callers.Go(func() {
+			for i := range 40 {
+				if i == 10 {
+					begun <- struct{}{}
+				}
+				id := fmt.Sprint(n, "/", i)
+				if s, err := try[control.SessionState](h, control.MethodOpen, control.Open{ID: id, Streams: []control.Stream{audio(
+					control.Leg{Name: "a", Network: "uc", Remote: alice.String(), RX: crypto(1), TX: crypto(2)},
+					control.Leg{Name: "b", Network: "pstn", Remote: bob.String()})}}); err == nil {
+					at := local(leg1(s, "b").Local)
+					if queue, ok := engine.Receiver(at); ok {
+						engine.Inject(queue, at, netio.AddrFrom(bob), packet(8, 1))
+					}
+				}
+				try[control.SessionState](h, control.MethodUpdate, control.Update{ID: id, Generation: 2, Streams: []control.Stream{
+					audio(control.Leg{Name: "a", TX: crypto(12)})}})
+				h.relay.Stats()
+				try[control.ListResult](h, control.MethodList, control.List{Limit: 3})
+				h.relay.closeOrphans(netio.Now())
+				if i%2 == 0 {
+					try[control.SessionState](h, control.MethodClose, control.Ref{ID: id})
+				}
+			}
+		})
+	}
+	for range 4 {
+		<-begun
+	}
+	if err := h.relay.Close(); err != nil {
+		t.Error(err)
+	}
+	callers.Wait()
+	if n, bound := h.relay.Stats().Sessions, engine.Bound(); n != 0 || len(bound) != 0 {
+		t.Errorf("%d sessions and %d ports outlived the relay", n, len(bound))
+	}
+	if held := h.relay.registry.Names(); len(held) != 0 {
+		t.Errorf("descriptors still held: %v", held)
+	}
+}
+
