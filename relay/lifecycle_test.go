@@ -337,4 +337,3 @@ func TestCloseMayComeAtAnyTime(t *testing.T) {
 		t.Errorf("descriptors still held: %v", held)
 	}
 }
-

@@ -82,4 +82,3 @@ func TestANamedRTCPAddressComesBackWhenMuxEnds(t *testing.T) {
 	h.arrive(a.LocalRTCP, next(alice), report(7))
 	h.heard(elsewhere)
 }
-

@@ -101,6 +101,7 @@ func (b *B2BUA) admit(in *guard.Inbound) {
 	}
 	b.work.Go(func() { c.run(in) })
 	if early := b.claimEarly(keyOf(in)); early != nil {
+		early.in.SetLocalTag(id) // the tag of the 487 (RFC 3261 section 9.2)
 		b.answer(early.in, 200, nil)
 		c.postOwn(func() { c.cancelledEarly(early.in.Req) })
 	}

@@ -51,7 +51,7 @@ func (c *call) nextTrunk() {
 		switch {
 		case err != nil:
 			c.skip(tr, err.Error())
-			c.last = 504
+			c.last, c.said = 504, nil
 		case c.shown && c.session != nil && tr.Policy.Network != c.session.networks[1]:
 			c.skip(tr, "its media network differs from that of the early media already sent to the caller")
 		case !tr.Acquire():
@@ -190,7 +190,7 @@ func (c *call) giveUp(at *attempt, why string) {
 func (c *call) failed(at *attempt, code int, why string) {
 	c.timers.stop(at.timer)
 	at.release()
-	c.last = code
+	c.last, c.said = code, nil
 	t := &c.rec.Tried[at.index]
 	t.Code, t.Why, t.End = code, why, c.b.o.Now()
 	c.b.attempt(at.leg.trunk.Name, code)

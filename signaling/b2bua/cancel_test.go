@@ -73,8 +73,12 @@ func TestCancelThatOvertakesItsInviteStillCancels(t *testing.T) {
 		return len(w.b.parked) == 1
 	})
 	a.request("INVITE", 1, a.branch, a.uri, sdpOf("192.0.2.10", 5000, ""))
-	w.caller.next("200 CANCEL")
-	a.ackFailure(w.caller.next("487"))
+	ok := w.caller.next("200 CANCEL")
+	end := w.caller.next("487")
+	if tagOf(ok.get("To")) != tagOf(end.get("To")) {
+		t.Errorf("two tags: %s and %s", ok.get("To"), end.get("To"))
+	}
+	a.ackFailure(end)
 	if r := w.record(); r.Code != 487 {
 		t.Errorf("record %+v", r)
 	}

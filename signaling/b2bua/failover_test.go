@@ -137,6 +137,20 @@ func TestWhenNoTrunkIsLeftTheCallerHearsTheLastReason(t *testing.T) {
 	w.gone()
 }
 
+func TestSilenceOfTheLastTrunkIsNotExplainedByAnother(t *testing.T) {
+	w := newWorld(t, quick(4*testT1))
+	a := w.caller.invite(w.west, "1", sdpOf("192.0.2.10", 5000, ""))
+	w.gw1.reply(w.gw1.next("INVITE"), "503 Service Unavailable", "x", "", "Reason: Q.850;cause=34")
+	silent := w.gw2.next("INVITE")
+	res := w.caller.next("504")
+	if got := res.get("Reason"); got != "" {
+		t.Errorf("Reason %q is that of the first trunk", got)
+	}
+	a.ackFailure(res)
+	w.gw2.reply(silent, "487 Request Terminated", "x", "")
+	w.gone()
+}
+
 func TestTrunkThatCannotBeReachedIsFollowedByTheNext(t *testing.T) {
 	w := newWorld(t, func(c *config.Config, _ *Timers) {
 		edit(c, "gw1", func(tr *config.Trunk) { tr.Listener = "dead" })

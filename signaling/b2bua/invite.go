@@ -98,7 +98,7 @@ func (c *call) readOffer(l *leg, req *sip.Request) (Media, bool) {
 		return Media{}, false
 	}
 	if ct := req.ContentType(); ct == nil || !isSDP(ct.Value()) {
-		c.rejectINVITE(l, 415, "", func(res *sip.Response) { res.AppendHeader(sip.NewHeader("Accept", contentSDP)) })
+		c.rejectINVITE(l, 415, "the body is no SDP", func(res *sip.Response) { res.AppendHeader(sip.NewHeader("Accept", contentSDP)) })
 		return Media{}, false
 	}
 	ctx, cancel := c.b.patience()
@@ -117,29 +117,26 @@ func isSDP(contentType string) bool {
 	return strings.EqualFold(strings.TrimSpace(t), contentSDP)
 }
 
-// refuseOffer answers an INVITE whose offer cannot be taken. The Warning says why (RFC 3261 section 20.43).
+// refuseOffer answers an INVITE whose offer cannot be taken. The Warning says why, unless the fault is
+// ours (RFC 3261 section 20.43).
 func (c *call) refuseOffer(l *leg, err error) {
 	code, text := refusalOf(err)
 	c.log.Info("offer refused", "leg", l.name, "code", code, "why", err)
-	c.rejectINVITE(l, code, text, nil)
+	c.rejectINVITE(l, code, err.Error(), func(res *sip.Response) {
+		if text != "" {
+			agent := c.b.host(l.trunk.Policy.Listener)
+			res.AppendHeader(sip.NewHeader("Warning", fmt.Sprintf("399 %s %s", agent, quote(text))))
+		}
+	})
 }
 
-// rejectINVITE ends the call if it was its first INVITE, else only the re-INVITE.
+// rejectINVITE ends the call if it was its first INVITE, else only the re-INVITE. why is for the record.
 func (c *call) rejectINVITE(l *leg, code int, why string, with func(*sip.Response)) {
-	agent := c.b.host(l.trunk.Policy.Listener)
-	warn := func(res *sip.Response) {
-		if why != "" {
-			res.AppendHeader(sip.NewHeader("Warning", fmt.Sprintf("399 %s %s", agent, quote(why))))
-		}
-		if with != nil {
-			with(res)
-		}
-	}
 	if l.d.Confirmed {
-		c.decline(l, code, warn)
+		c.decline(l, code, with)
 		return
 	}
-	c.reject(code, why, warn)
+	c.reject(code, why, with)
 }
 
 // routed finds the trunks to try.

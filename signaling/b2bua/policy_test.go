@@ -83,6 +83,41 @@ func TestOffersAgainstTheTrunksSrtpPolicyGet488WithAWarning(t *testing.T) {
 	}
 }
 
+func TestFaultsOfOursTellThePeerNothingOfOurInside(t *testing.T) {
+	offer := sdpOf("192.0.2.10", 5000, "")
+	t.Run("a name that our resolver does not know", func(t *testing.T) {
+		w := newWorld(t)
+		a := w.caller.invite(w.west, "1", strings.Replace(offer, "c=IN IP4 192.0.2.10", "c=IN IP4 nowhere.example", 1))
+		res := w.caller.next("488")
+		if got := res.get("Warning"); got != `399 127.0.0.1 "c= address \"nowhere.example\" cannot be resolved"` {
+			t.Errorf("Warning %s", got)
+		}
+		a.ackFailure(res)
+		if r := w.record(); !strings.Contains(r.Why, errUnknownName) {
+			t.Errorf("the record does not say why: %q", r.Why)
+		}
+		w.gone()
+	})
+	t.Run("a relay that does not answer a re-INVITE", func(t *testing.T) {
+		w := newWorld(t)
+		k := w.call()
+		w.relay.failing(func(method, _ string) error {
+			if method == "update" {
+				return errTest
+			}
+			return nil
+		})
+		k.a.invite(sdpOf("192.0.2.10", 5020, ""))
+		res := w.caller.next("500")
+		if got := res.get("Warning"); got != "" {
+			t.Errorf("Warning %s", got)
+		}
+		k.a.ackFailure(res)
+		w.relay.failing(nil)
+		k.hangUp()
+	})
+}
+
 func TestOptionalSrtpIsOfferedAndThenRtp(t *testing.T) {
 	w := newWorld(t, srtp(map[string]string{"gw1": config.SRTPOptional}))
 	a := w.caller.invite(w.west, "1", sdpOf("192.0.2.10", 5000, ""))

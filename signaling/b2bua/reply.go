@@ -196,8 +196,8 @@ func (c *call) refused(at *attempt, res *sip.Response) {
 	}
 	tr, code := at.leg.trunk, res.StatusCode
 	c.rec.Cause = max(c.rec.Cause, q850(res))
-	c.said = reasons(res)
 	c.failed(at, code, reasonPhrase(code))
+	c.said = reasons(res)
 	if !at.plain && tr.Policy.SRTP == config.SRTPOptional && (code == 488 || code == 415 || code == 606) && tr.Acquire() {
 		if c.start(tr, at.addrs, at.leg.d.Server, true) {
 			return

@@ -124,8 +124,11 @@ func (w *world) LookupHost(_ context.Context, host string) ([]netip.Addr, error)
 	if host == "known.example" {
 		return []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")}, nil
 	}
-	return nil, fmt.Errorf("%s is not known", host)
+	return nil, fmt.Errorf("%s %s", host, errUnknownName)
 }
+
+// errUnknownName is what the resolver of a world says of every other name.
+const errUnknownName = "is not known at 192.0.2.53:53"
 
 // record waits for the record of the next call that ends.
 func (w *world) record() CallRecord {

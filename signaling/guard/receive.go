@@ -79,8 +79,8 @@ func (l *listener) request(in *Inbound) Outcome {
 }
 
 // locate writes into the top Via where the request really came from (RFC 3261 section 18.2.1, RFC 3581 section 4), and
-// settles where the response goes: back on the connection, or for UDP to the source, with the port of sent-by unless
-// rport was asked for.
+// settles where the response goes: back on the connection (see wayBack), or for UDP to the source, with the port of sent-by
+// unless rport was asked for.
 func (l *listener) locate(in *Inbound) {
 	via, ip := in.Req.Via(), in.Source.Addr().String()
 	in.Req.SetTransport(l.proto)
@@ -93,14 +93,16 @@ func (l *listener) locate(in *Inbound) {
 	if rport || bareHost(via.Host) != ip {
 		via.Params.Add("received", ip)
 	}
-	if l.udp == nil || rport {
-		return
-	}
 	port := via.Port
 	if port <= 0 || port > 65535 {
-		port = sip.DefaultUdpPort
+		port = sip.DefaultPort(l.proto)
 	}
-	in.back = l.replyTo(netip.AddrPortFrom(in.Source.Addr(), uint16(port)))
+	switch {
+	case l.udp == nil:
+		in.back = l.wayBack(in, uint16(port))
+	case !rport:
+		in.back = l.replyTo(netip.AddrPortFrom(in.Source.Addr(), uint16(port)))
+	}
 }
 
 // normalise lower-cases and trims the names of parameters (RFC 3261 section 7.3.1: they compare without case), which the

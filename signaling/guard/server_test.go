@@ -55,6 +55,62 @@ func TestIPv6WorksLikeIPv4(t *testing.T) {
 	}
 }
 
+func TestResponseFindsAPeerWhoseConnectionIsGone(t *testing.T) {
+	ca := newAuthority(t)
+	name := "peer.example.net"
+	for _, c := range []struct {
+		name     string
+		listener Listener
+		dial     func(netip.AddrPort) *line
+		server   func() (netip.AddrPort, chan net.Conn)
+	}{
+		{"tcp", Listener{Name: "s", Transport: "tcp"}, func(to netip.AddrPort) *line { return dialTCP(t, to) },
+			func() (netip.AddrPort, chan net.Conn) { return listenStream(t, nil) }},
+		{"tls", ca.listener("us.example.com"), func(to netip.AddrPort) *line { return ca.dial(to, "us.example.com", ca.issue(name, name)) },
+			func() (netip.AddrPort, chan net.Conn) { return listenStream(t, ca.listener(name).TLS) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in, on := inbox()
+			s := serve(t, Options{Listeners: []Listener{c.listener}, Handler: on})
+			at, conns := c.server()
+			peer := c.dial(s.Address(c.listener.Name))
+			peer.send(message("INVITE", "z9hG4bKgone", at))
+			invite := await(t, in, "the INVITE")
+			if err := invite.Reply(180, "Ringing"); err != nil {
+				t.Fatal(err)
+			}
+			if msg := peer.recv(); status(msg) != "180" {
+				t.Fatalf("on its connection the peer got %q", msg)
+			}
+			peer.Close()
+			until(t, "the connection to be gone", func() bool { return s.Stats().Streams == 0 })
+			if err := invite.Reply(200, "OK"); err != nil {
+				t.Fatal(err)
+			}
+			if msg := newLine(t, await(t, conns, "a connection of ours")).recv(); status(msg) != "200" {
+				t.Errorf("the peer got %q", msg)
+			}
+		})
+	}
+}
+
+func TestNoConnectionIsOpenedToAStrangerWhoLeft(t *testing.T) {
+	in, on := inbox()
+	s := serve(t, Options{Listeners: tcpOnly(), Handler: on, Known: func(string, netip.Addr) bool { return false }})
+	at, _ := listenStream(t, nil)
+	stranger := dialTCP(t, s.Address("t"))
+	stranger.send(message("INVITE", "z9hG4bKstranger", at))
+	invite := await(t, in, "the INVITE")
+	stranger.Close()
+	until(t, "the connection to be gone", func() bool { return s.Stats().Streams == 0 })
+	if err := invite.Reply(403, "Forbidden"); !errors.Is(err, ErrTransport) {
+		t.Errorf("error %v, want a transport error", err)
+	}
+	if n := s.Stats().Streams; n != 0 {
+		t.Errorf("%d connections were opened", n)
+	}
+}
+
 func TestRetransmittedInviteIsAbsorbedAndItsResponseRepeated(t *testing.T) {
 	got, on := inbox()
 	s := serve(t, Options{Listeners: udpOnly(), Handler: on})

@@ -10,7 +10,7 @@ const (
 
 // When a silent peer loses its place. The rule joins Lync's and Teams': demote first, give up later, one answer restores.
 const (
-	demoteAfter = 3 * time.Minute // of an unanswered poll: three polls at the default rate
+	demoteAfter = 3 * time.Minute // of an unanswered poll: three polls at the default rate; also how long a 503 counts without polls
 	downAfter   = 5               // misses in a row
 	restMost    = time.Hour       // longest Retry-After obeyed: a peer's typing error must not take it out for days
 )
@@ -46,7 +46,7 @@ type Health struct {
 	next    time.Time // when to poll again; zero: at once
 	asked   time.Time // when the first unanswered poll was sent; zero: none is open
 	misses  int       // unanswered polls in a row
-	refused bool      // the last word was a 503
+	refused time.Time // when the last word was a 503; zero: it was not
 	down    bool      // misses reached downAfter and no good answer came since
 	rest    time.Time // no requests before this (Retry-After); zero: none
 }
@@ -56,10 +56,16 @@ func (h *Health) State(now time.Time) State {
 	switch {
 	case h.down:
 		return Down
-	case h.refused, !h.asked.IsZero() && now.Sub(h.asked) >= demoteAfter:
+	case h.refuses(now), !h.asked.IsZero() && now.Sub(h.asked) >= demoteAfter:
 		return Demoted
 	}
 	return Up
+}
+
+// refuses reports a 503 that still counts: until another answer, or for a while if no poll will ever bring one. A peer that
+// is tried last would otherwise stay last for as long as the others take the calls.
+func (h *Health) refuses(now time.Time) bool {
+	return !h.refused.IsZero() && (h.Every > 0 || now.Sub(h.refused) < demoteAfter)
 }
 
 // Resting is how long the peer still asks to be left alone; 0: it does not.
@@ -90,10 +96,10 @@ func (h *Health) Answered(code int, now time.Time) {
 		h.Missed(now)
 	case statusUnavailable:
 		h.asked, h.misses = time.Time{}, 0
-		h.refused = true
+		h.refused = now
 	default:
 		h.asked, h.misses = time.Time{}, 0
-		h.refused, h.down = false, false
+		h.refused, h.down = time.Time{}, false
 	}
 }
 

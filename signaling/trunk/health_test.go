@@ -101,6 +101,17 @@ func TestTrunkWithOptionsOffIsNeverPolled(t *testing.T) {
 	}
 }
 
+func TestTrunkWithOptionsOffIsForgivenA503(t *testing.T) {
+	h, now := Health{}, start()
+	h.Answered(503, now)
+	if got := h.State(now.Add(demoteAfter - 1)); got != Demoted {
+		t.Errorf("%s right after a 503, want demoted", got)
+	}
+	if got := h.State(now.Add(demoteAfter)); got != Up {
+		t.Errorf("%s though nothing would ever ask it again, want up", got)
+	}
+}
+
 func TestRestEndsWhenThePeerSaidAndNoLaterThanInAnHour(t *testing.T) {
 	for _, tc := range []struct {
 		name string
