@@ -27,7 +27,7 @@ type CallRecord struct {
 	Answer time.Time `json:"answer,omitzero"`
 	End    time.Time `json:"end"`
 
-	Code  int    `json:"code"`            // final status towards the caller; 200 for every answered call that ended by BYE
+	Code  int    `json:"code"`            // final status of the INVITE towards the caller; 200 for every answered call
 	Cause int    `json:"cause,omitempty"` // Q.850, if a peer told one
 	By    string `json:"by"`              // who ended it: caller, callee, tandem
 	Why   string `json:"why,omitempty"`
@@ -40,7 +40,7 @@ type TrunkTry struct {
 	Trunk   string    `json:"trunk"`
 	Address string    `json:"address,omitempty"`
 	Skipped bool      `json:"skipped,omitempty"`
-	Code    int       `json:"code,omitempty"` // its final status; 504: none came
+	Code    int       `json:"code,omitempty"` // its final status; 504: none came, 503: also a peer that could not be reached
 	Why     string    `json:"why,omitempty"`
 	Start   time.Time `json:"start,omitzero"`
 	End     time.Time `json:"end,omitzero"`
@@ -66,6 +66,9 @@ type MediaRecord struct {
 // complete finishes the record and hands it over.
 func (c *call) complete(code int, by, why string, final *control.SessionState) {
 	r := &c.rec
+	if !r.Answer.IsZero() {
+		code = 200 // what the caller got; by and why tell how it ended
+	}
 	r.End, r.Code, r.By, r.Why = c.b.o.Now(), code, by, why
 	if final != nil {
 		for _, s := range final.Streams {
@@ -74,9 +77,18 @@ func (c *call) complete(code int, by, why string, final *control.SessionState) {
 			}
 		}
 	}
-	c.log.Info("call", "event", "call", "from", r.From, "to", r.To, "route", r.Route, "code", code, "cause", r.Cause,
+	line := []any{
+		"event", "call", "from", r.From, "to", r.To, "route", r.Route, "code", code, "cause", r.Cause,
 		"by", by, "why", why, "called", r.Called, "caller", r.Caller, "call_id_a", r.CallIDA, "call_id_b", r.CallIDB,
-		"start", r.Start, "ring", r.Ring, "answer", r.Answer, "end", r.End, "tried", inJSON{r.Tried}, "media", inJSON{r.Media})
+		"start", r.Start,
+	}
+	if !r.Ring.IsZero() {
+		line = append(line, "ring", r.Ring)
+	}
+	if !r.Answer.IsZero() {
+		line = append(line, "answer", r.Answer)
+	}
+	c.log.Info("call", append(line, "end", r.End, "tried", inJSON{r.Tried}, "media", inJSON{r.Media})...)
 	if m := c.b.o.Metrics; m != nil {
 		m.Call(r.From, r.To, code)
 	}

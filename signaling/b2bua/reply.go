@@ -1,11 +1,13 @@
 package b2bua
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/emiago/sipgo/sip"
 
 	"tandem/internal/config"
+	"tandem/signaling/guard"
 )
 
 // maxForks is how many surplus 2xx of one INVITE get a BYE (Lync: MaxEarlyDialogs); beyond it somebody plays.
@@ -43,8 +45,11 @@ func (c *call) unanswered(at *attempt, err error) {
 	if !c.current(at) {
 		return
 	}
-	tr := at.leg.trunk
-	c.failed(at, 504, err.Error())
+	tr, code := at.leg.trunk, 504
+	if errors.Is(err, guard.ErrTransport) {
+		code = 503 // RFC 3261 section 8.1.3.1
+	}
+	c.failed(at, code, err.Error())
 	if len(at.addrs) > 1 && tr.Acquire() {
 		if c.start(tr, at.addrs[1:], at.leg.d.Server, at.plain) {
 			return
