@@ -121,6 +121,6 @@ func TestSilenceThatNobodyAskedForEndsTheCallOnBothSides(t *testing.T) {
 			t.Errorf("%s: the last message is no BYE:\n%s", s.name, all[len(all)-1])
 		}
 	}
-	c.ended("uc", "gw", 408, 1)
+	c.ended("uc", "gw", 200, 1)
 	c.over()
 }

@@ -82,7 +82,6 @@ func Open(o Options) (*Phone, error) {
 	p.wire.OnMessage(p.arrived) // before the transactions: a message is traced before its answer is
 	p.txs = sip.NewTransactionLayer(p.wire,
 		sip.WithTransactionLayerLogger(silent),
-		sip.WithTransactionLayerTerminateOnConnClose(),
 		sip.WithTransactionLayerUnhandledResponseHandler(p.stray))
 	p.txs.OnRequest(p.requested)
 	if err := p.listen(); err != nil {

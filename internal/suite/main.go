@@ -117,8 +117,11 @@ func (t *tally) take(e event) {
 func (t *tally) report(strict bool) {
 	for _, n := range t.failed {
 		fmt.Printf("\n--- FAIL %s %s\n", n.Package, n.Test)
-		if out := t.output[n]; out != nil {
-			fmt.Print(out.String())
+		for of, out := range t.output {
+			// A package that fails also shows what its unfinished tests said: the one that panicked has no event of its own.
+			if of == n || n.Test == "" && of.Package == n.Package && !slices.Contains(t.failed, of) {
+				fmt.Print(out.String())
+			}
 		}
 	}
 	if len(t.skipped) == 0 {
