@@ -24,7 +24,7 @@ func TestTwoHundredCallsLeaveNothingBehind(t *testing.T) {
 	w.record()
 	go w.gw1.serve()
 	before := runtime.NumGoroutine() + 2 // the last goroutines of the stack may not have begun
-	const calls, atOnce = 200, 20 // atOnce in setup: a loopback socket holds some 200 messages
+	const calls, atOnce = 200, 20        // atOnce in setup: a loopback socket holds some 200 messages
 	open := map[string]*dialog{}
 	start := func() {
 		d := w.caller.invite(w.west, "+4312345", sdpOf("192.0.2.10", 5000, ""))
