@@ -116,35 +116,6 @@ func (m *mapping) rebase(ssrc uint32, seq uint16, tx *srtp.TX) {
 	}
 }
 
-// keys are the expanded keys of a leg. They are Go objects, rebuilt from the raw keys in the arena, and so live beside it.
-type keys struct {
-	rx, tx  *srtp.Cipher
-	retired *retired
-	past    []*retired // replaced receive keys; their windows refuse replays if one comes back
-}
-
-// retired is a receive key that was replaced, and lives on for packets in flight.
-type retired struct {
-	cipher *srtp.Cipher
-	keys   srtp.Keys
-	rx     srtp.RX
-	from   pin.Addr // where we sent while it was in force
-	until  int64
-}
-
-// wipe overwrites the expanded keys.
-func (k *keys) wipe() {
-	for _, c := range []*srtp.Cipher{k.rx, k.tx} {
-		if c != nil {
-			c.Wipe()
-		}
-	}
-	if k.retired != nil {
-		k.retired.cipher.Wipe()
-	}
-	*k = keys{}
-}
-
 // open authenticates and decrypts an RTP packet in place. It returns the new length, and whether the packet is newer than
 // all before it.
 func (l *leg) open(k *keys, data []byte, view rtp.View, now int64) (n int, fresh, late bool, v verdict.Verdict) {
