@@ -115,11 +115,9 @@ func relayOptions(cfg *config.Config, log *slog.Logger) (relay.Options, error) {
 	if o.Workers == 0 {
 		o.Workers = max(1, runtime.NumCPU()-1)
 	}
-	switch m.Engine {
-	case "", "auto", "sockets":
-		log.Info("engine chosen", "engine", "sockets", "asked", m.Engine)
-	default:
-		return o, fmt.Errorf("media.engine: %q is unknown to this build; use auto or sockets", m.Engine)
+	var err error
+	if o.Open, err = chooseEngine(m.Engine, engines(), log); err != nil {
+		return o, err
 	}
 	names := make([]string, 0, len(m.Networks))
 	for name := range m.Networks {

@@ -19,10 +19,12 @@ import (
 const (
 	maxNode    = 32        // bytes of a node name: it begins every local tag, and tags travel in every message
 	maxSocket  = 107       // bytes of a Unix socket's path (sockaddr_un.sun_path has 108 with the final zero, unix(7))
-	maxWorkers = 1024      // more than any machine has CPUs to spare
+	maxWorkers = 255       // more than any machine has CPUs to spare; a byte names a port's worker
 	maxAny     = 1_000_000 // sessions, calls, connections, messages a second: beyond any one node
 	firstPort  = 1024      // below are the ports of services
 	maxDSCP    = 63        // six bits (RFC 2474)
+	minBuffer  = 4 << 10   // the least that holds a few packets with the kernel's overhead
+	maxBuffer  = 1 << 30   // the kernel doubles it, and counts it in an int
 )
 
 var (
@@ -88,7 +90,10 @@ func (m *Metrics) check(d *document) {
 }
 
 func (m *Media) check(d *document) {
-	d.oneOf("media.engine", m.Engine, EngineAuto, EngineSockets)
+	d.oneOf("media.engine", m.Engine, EngineAuto, EngineSockets, EngineFunnel)
+	if m.Buffer != 0 {
+		d.between("media.receive_buffer", m.Buffer, minBuffer, maxBuffer)
+	}
 	d.between("media.workers", m.Workers, 1, maxWorkers)
 	d.between("media.sessions", m.Sessions, 1, maxAny)
 	if len(m.Networks) == 0 && !d.wrong["media.networks"] && !d.wrong["media"] {
@@ -134,6 +139,7 @@ func (n *Network) check(d *document, path string) {
 		n.checkAdvertise(d, path+".advertise")
 	}
 	d.between(path+".dscp", *n.DSCP, 0, maxDSCP)
+	d.oneOf(path+".send", n.Send, SendAuto, SendUDP)
 }
 
 // check wants whole pairs: RTP takes the even port and RTCP the odd one above it (RFC 3550 section 11).

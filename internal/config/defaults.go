@@ -29,6 +29,7 @@ func (c *Config) fill(d *document) {
 	for name, n := range c.Media.Networks {
 		dscp := defaultDSCP
 		put(d, "media.networks."+name+".dscp", &n.DSCP, &dscp)
+		put(d, "media.networks."+name+".send", &n.Send, SendAuto)
 		c.Media.Networks[name] = n
 	}
 	put(d, "media.timeouts.initial", &c.Media.Timeouts.Initial, 30*time.Second)

@@ -44,10 +44,11 @@ type Metrics struct {
 
 // Media configures the relay.
 type Media struct {
-	Engine   string             `yaml:"engine"`   // auto (default), sockets
+	Engine   string             `yaml:"engine"`   // auto (default), sockets, funnel
 	Workers  int                `yaml:"workers"`  // default: number of CPUs - 1, at least 1
 	Sessions int                `yaml:"sessions"` // most sessions at once; default 10000
 	Networks map[string]Network `yaml:"networks"`
+	Buffer   int                `yaml:"receive_buffer"` // bytes of a receive socket's buffer; 0 (default): the engine's own
 	Timeouts MediaTimeouts      `yaml:"timeouts"`
 	Ports    PortRest           `yaml:"ports"`
 }
@@ -58,6 +59,7 @@ type Network struct {
 	Ports     PortRange    `yaml:"ports"`     // "40000-49999"
 	Advertise netip.Addr   `yaml:"advertise"` // written into SDP instead of the address: static NAT in front of us
 	DSCP      *int         `yaml:"dscp"`      // default 46
+	Send      string       `yaml:"send"`      // auto (default); udp: by UDP sockets even where the engine has a faster way
 }
 
 // PortRange is an inclusive range of UDP ports.

@@ -21,8 +21,12 @@ const (
 	ROCReset = "reset"
 	ROCCarry = "carry"
 
-	EngineAuto    = "auto"
-	EngineSockets = "sockets"
+	EngineAuto    = "auto"    // the best one that proves itself at start
+	EngineSockets = "sockets" // one UDP socket a port: needs no privilege
+	EngineFunnel  = "funnel"  // sk_lookup steering and ready-made frames: needs capabilities
+
+	SendAuto = "auto" // as the engine does it best
+	SendUDP  = "udp"  // by UDP sockets: the kernel's output rules (nftables, IPsec) see every packet
 
 	MetricsOff = "off" // in place of an address
 )

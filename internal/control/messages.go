@@ -252,8 +252,14 @@ type Stats struct {
 	Overflows  uint64            `json:"overflows"` // lost in the kernel before the relay saw them: not in Received
 	BatchIn    float64           `json:"batch_in"`  // mean packets a receive call
 	BatchOut   float64           `json:"batch_out"`
-	EarlyReuse uint64            `json:"early_reuse"` // ports leased again before their preferred rest
-	EventsLost uint64            `json:"events_lost"` // events that a slow controller did not take
+	RecvCalls  uint64            `json:"recv_calls"` // that returned something; with Received: batch occupancy of an interval
+	SendCalls  uint64            `json:"send_calls"`
+	Sent       map[string]uint64 `json:"sent"`           // packets by the way they left: frame, socket, socket_unresolved ...
+	Unmatched  uint64            `json:"unmatched"`      // reached a shared socket without naming one of our addresses: not in Received
+	RcvBuf     int               `json:"receive_buffer"` // bytes of the smallest receive buffer in use, as the kernel gave it
+	Allocs     uint64            `json:"allocs"`         // objects the process has allocated since its start
+	EarlyReuse uint64            `json:"early_reuse"`    // ports leased again before their preferred rest
+	EventsLost uint64            `json:"events_lost"`    // events that a slow controller did not take
 }
 
 // Drain stops new sessions from being opened (On) or lets them in again.

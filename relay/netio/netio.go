@@ -111,4 +111,30 @@ type QueueStats struct {
 	RecvCalls, RecvPackets uint64 // batch occupancy in: packets / calls (calls that returned something)
 	SendCalls, SendPackets uint64 // batch occupancy out
 	Overflows              uint64 // datagrams the kernel dropped because a receive buffer was full (SO_RXQ_OVFL)
+	Unmatched              uint64 // datagrams that reached a shared socket without naming one of our addresses; not in RecvPackets
+	Sent                   [Ways]uint64
+}
+
+// Way is how a packet left, and why not by a better way.
+type Way uint8
+
+// The ways. Those beginning with Socket are the UDP socket of the packet's port.
+const (
+	Socket           Way = iota // the engine's only way
+	Frame                       // a ready-made frame, past the kernel's UDP, IP and queueing code
+	SocketUnresolved            // next hop not known, not yet or not any more
+	SocketLocal                 // the destination is this machine
+	SocketDevice                // the device is not an Ethernet
+	SocketPolicy                // an xfrm policy (IPsec) wants to see the packet
+	SocketConfigured            // the network says send: udp
+	SocketTooLong               // longer than the route's MTU: the kernel fragments it or refuses it
+	Ways                        // how many there are
+)
+
+// String returns the way's name in statistics.
+func (w Way) String() string {
+	return [...]string{
+		"socket", "frame", "socket_unresolved", "socket_local", "socket_device", "socket_policy", "socket_configured",
+		"socket_too_long",
+	}[w]
 }

@@ -3,6 +3,7 @@ package netio
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"sync/atomic"
 
@@ -30,8 +31,10 @@ const (
 type Options struct {
 	Addresses []netip.Addr // local media addresses; the index is the slot of Local
 	Workers   int          // number of queues
-	RcvBuf    int          // receive buffer of one socket in bytes; 0 means the default, 64 KiB
+	RcvBuf    int          // receive buffer of one socket in bytes; 0 means the engine's default
 	Registry  *Registry    // names every descriptor; nil means one of the engine's own
+	UDP       []bool       // by slot: what leaves by this address takes the UDP socket, whatever the engine; nil: none
+	Log       *slog.Logger // what an operator should know: buffers, routes lost; nil: nothing is logged
 }
 
 // sockets is the engine with one UDP socket per bound port and one epoll set per queue. It needs no privilege.

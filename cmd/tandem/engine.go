@@ -1,0 +1,58 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"tandem/internal/config"
+	"tandem/relay/netio"
+)
+
+// engine is a way of moving media that this build knows.
+type engine struct {
+	name string
+	open func(netio.Options) (netio.Engine, error)
+}
+
+// engines returns them best first. The last one works everywhere.
+func engines() []engine {
+	return []engine{
+		{config.EngineSockets, netio.OpenSockets},
+	}
+}
+
+// chooseEngine returns what opens the engine asked for. Auto takes the first that opens, and the log says why a better one
+// did not; an engine asked for by name opens or is an error.
+func chooseEngine(asked string, known []engine, log *slog.Logger) (func(netio.Options) (netio.Engine, error), error) {
+	if asked != config.EngineAuto {
+		for _, e := range known {
+			if e.name == asked {
+				return e.open, nil
+			}
+		}
+		return nil, fmt.Errorf("media.engine: %q is unknown to this build; use auto or one of %s", asked, names(known))
+	}
+	return func(o netio.Options) (netio.Engine, error) {
+		var refused []error
+		for _, e := range known {
+			opened, err := e.open(o)
+			if err == nil {
+				log.Info("engine chosen", "engine", e.name, "asked", asked)
+				return opened, nil
+			}
+			log.Info("engine not used", "engine", e.name, "reason", err)
+			refused = append(refused, err)
+		}
+		return nil, errors.Join(refused...)
+	}, nil
+}
+
+func names(known []engine) string {
+	var all []string
+	for _, e := range known {
+		all = append(all, e.name)
+	}
+	return strings.Join(all, ", ")
+}
