@@ -7,9 +7,9 @@ LDFLAGS := -ldflags '-X main.version=$(VERSION)'
 FUZZTIME  ?= 10s
 BENCHTIME ?= 1s
 
-.PHONY: build demo run test lint fuzz bench peers clean
+.PHONY: build demo run test lint fuzz bench quick gobench peers clean
 
-build: ## bin/tandem
+build: ## bin/tandem, bin/tandem-bench
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build $(LDFLAGS) -o bin/ ./cmd/...
 
@@ -38,7 +38,14 @@ fuzz: ## every fuzz target, FUZZTIME each
 		done; \
 	done
 
-bench: ## the Go benchmark suite
+bench: peers build ## the rig's whole set, beside rtpengine, into BENCHMARKS.md and bench/results: root, two processors, half an hour of quiet
+	./bin/tandem-bench all
+
+quick: peers build ## the rig for under a minute an engine: does it run, by the path it should, without loss?
+	./bin/tandem-bench relay --engine sockets --mode both --streams 200 --quick
+	./bin/tandem-bench relay --engine funnel --mode both --streams 200 --quick --rival rtpengine
+
+gobench: ## the Go benchmark suite, in a form that benchstat compares
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
 
 clean:

@@ -25,6 +25,7 @@ type relayCmd struct {
 	Config  string `short:"c" type:"path" help:"The configuration file; without one: loopback, network \"local\"."`
 	Socket  string `env:"TANDEM_SOCKET" type:"path" help:"The control socket, instead of the configuration's."`
 	Metrics string `help:"Address of /metrics, instead of the configuration's; off disables it."`
+	Probe   bool   `help:"Print what each engine would do on this machine, and end."`
 }
 
 // Run implements kong's command.
@@ -34,6 +35,9 @@ func (c *relayCmd) Run(ctx context.Context, s streams) error {
 	cfg, err := loadOr(c.Config, config.Embedded)
 	if err != nil {
 		return reported(s, err)
+	}
+	if c.Probe {
+		return probe(s.out, cfg, engines())
 	}
 	override(&cfg.Control.Socket, c.Socket)
 	override(&cfg.Metrics.Relay, c.Metrics)

@@ -84,14 +84,14 @@ var rules = []rule{
 	{"tandem/signaling/guard", []string{"tandem/internal"}, []string{"github.com/emiago/sipgo"}},
 	{"tandem/signaling/b2bua", []string{"tandem/signaling", "tandem/internal"}, []string{"github.com/emiago/sipgo"}},
 	{"tandem/signaling", []string{"tandem/signaling", "tandem/internal"}, nil},
-	{"tandem/internal/control", []string{"tandem/internal/near"}, []string{"github.com/sourcegraph/jsonrpc2"}},
+	{"tandem/internal/control", []string{"tandem/internal/near"}, nil},
 	{"tandem/internal/config", []string{"tandem/internal/near"}, []string{"github.com/goccy/go-yaml"}},
 	{"tandem/internal/metrics", []string{"tandem/internal/control"}, []string{"github.com/prometheus/client_golang"}},
 	{"tandem/internal/phone", nil, []string{"github.com/emiago/sipgo", "github.com/pion"}},
 	{"tandem/internal", []string{"tandem/internal"}, nil},
-	{"tandem/cmd", []string{"tandem"}, []string{"github.com/alecthomas/kong"}},
+	{"tandem/cmd", []string{"tandem"}, []string{"github.com/alecthomas/kong", "golang.org/x/sys"}},
 	{"tandem/bench", []string{"tandem"}, []string{
-		"golang.org/x/sys", "github.com/pion", "github.com/cilium/ebpf", "github.com/vishvananda/netlink", "github.com/HdrHistogram",
+		"golang.org/x/sys", "github.com/pion", "github.com/cilium/ebpf", "github.com/vishvananda", "github.com/HdrHistogram",
 	}},
 }
 

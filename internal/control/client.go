@@ -10,12 +10,10 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
-
-	"github.com/sourcegraph/jsonrpc2"
 )
 
 // DialOptions say how a client introduces itself and who hears events. The zero value does neither.
@@ -28,15 +26,30 @@ type DialOptions struct {
 const clientEvents = 1024 // events that wait for OnEvent; more are dropped and counted
 
 // Client is one connection to a control socket. It is safe for concurrent use, and final once it is lost: Link makes a
-// new one.
+// new one. Calls of several goroutines travel together: what gathers while one of them writes is one more write.
 type Client struct {
 	Methods
-	rpc    *jsonrpc2.Conn
-	wire   *wire
+	nc     net.Conn
+	in     *lines // of the goroutine that reads
+	out    *outbox
 	log    *slog.Logger
 	hello  HelloResult
 	events chan event
 	lost   atomic.Uint64
+	done   chan struct{} // closed at the end
+	spare  sync.Pool     // of *waiter that wait for nothing
+
+	mu      sync.Mutex
+	last    uint64             // id of the latest call
+	waiters map[uint64]*waiter // calls without an answer, by id
+	ended   bool               // no answer comes any more
+	cause   error              // the first that was found
+}
+
+// waiter is one call that waits for its answer.
+type waiter struct {
+	result any        // to be filled by the goroutine that reads
+	done   chan error // one for each call
 }
 
 type event struct {
@@ -50,12 +63,16 @@ func Dial(ctx context.Context, path string, o DialOptions) (*Client, error) {
 	if err != nil {
 		return nil, explainDial(path, err)
 	}
-	c := &Client{wire: newWire(nc), log: o.Log, events: make(chan event, clientEvents)}
+	c := &Client{
+		nc: nc, in: newLines(nc, MaxLine), out: newOutbox(nc, writeStall), log: o.Log,
+		events: make(chan event, clientEvents), done: make(chan struct{}), waiters: map[uint64]*waiter{},
+	}
+	c.spare.New = func() any { return &waiter{done: make(chan error, 1)} }
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	c.Methods = Methods{c.Call}
-	c.rpc = jsonrpc2.NewConn(context.Background(), c.wire, listener{c}, jsonrpc2.SetLogger(printer{c.log}))
+	go c.read()
 	if o.OnEvent != nil {
 		go c.deliver(o.OnEvent)
 	}
@@ -79,21 +96,96 @@ func explainDial(path string, err error) error {
 	return fmt.Errorf("control socket %s: %w", path, err)
 }
 
-// Call sends one request and waits for its answer. params nil sends none; result nil drops it. The relay's own errors are
-// *Error; one that the connection's end caused is ErrClosed with the cause; the context's are its own.
+// Call sends one request and waits for its answer. params nil sends none; result nil drops it; what result points to is
+// replaced. The relay's own errors are *Error; one that the connection's end caused is ErrClosed with the cause; the
+// context's are its own.
 func (c *Client) Call(ctx context.Context, method string, params, result any) error {
-	err := c.rpc.Call(ctx, method, params, result)
+	w := c.spare.Get().(*waiter)
+	w.result = result
+	id, err := c.send(w, method, params)
+	if err == nil {
+		err = c.wait(ctx, w, id)
+	}
+	w.result = nil
+	c.spare.Put(w)
 	if err == nil {
 		return nil
 	}
-	if e, ok := errors.AsType[*jsonrpc2.Error](err); ok {
-		return &Error{Code: int(e.Code), Message: e.Message}
-	}
-	if errors.Is(err, jsonrpc2.ErrClosed) || errors.Is(err, errWrite) {
-		<-c.Done() // whoever cannot write or was cut off learns the cause from the reader, at once
-		return fmt.Errorf("%s: %w", method, c.Err())
+	if e, ok := err.(*Error); ok {
+		return e
 	}
 	return fmt.Errorf("%s: %w", method, err)
+}
+
+// send sends a request for w. With an error w waits for nothing.
+func (c *Client) send(w *waiter, method string, params any) (id uint64, err error) {
+	if id, err = c.register(w); err != nil {
+		return 0, err
+	}
+	c.out.add(func(b []byte) []byte {
+		var line []byte
+		line, err = appendRequest(b, id, method, params)
+		if size := len(line) - len(b); err == nil && size > MaxLine {
+			err = fmt.Errorf("the request has %d bytes, more than the %d of a line: send less at once", size, MaxLine)
+		}
+		if err != nil {
+			return line[:len(b)] // none of it
+		}
+		return line
+	})
+	if err != nil {
+		c.forget(id)
+		return 0, err
+	}
+	c.flush()
+	return id, nil
+}
+
+// register makes an id and has the answer to it given to w.
+func (c *Client) register(w *waiter) (id uint64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return 0, c.cause
+	}
+	c.last++
+	c.waiters[c.last] = w
+	return c.last, nil
+}
+
+// wait waits for the answer.
+func (c *Client) wait(ctx context.Context, w *waiter, id uint64) error {
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+	}
+	if c.forget(id) != nil {
+		return ctx.Err()
+	}
+	return <-w.done // the goroutine that reads has taken it up already
+}
+
+// forget ends the wait for an answer. nil: somebody else ends it at this moment.
+func (c *Client) forget(id uint64) *waiter {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.waiters[id]
+	delete(c.waiters, id)
+	return w
+}
+
+// flush sends what waits. A failure ends the connection, and so every call.
+func (c *Client) flush() {
+	err := c.out.flush()
+	switch {
+	case err == nil:
+	case errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET):
+		// The other side hung up. Its last words may still be unread: the reader finds them, then the end.
+	default:
+		c.fail(err)
+		c.nc.Close() // half a line may be out: nothing can follow it
+	}
 }
 
 // Greeting is the answer to the hello that Dial said.
@@ -103,23 +195,151 @@ func (c *Client) Greeting() HelloResult { return c.hello }
 func (c *Client) Lost() uint64 { return c.lost.Load() }
 
 // Done is closed when the connection is over.
-func (c *Client) Done() <-chan struct{} { return c.rpc.DisconnectNotify() }
+func (c *Client) Done() <-chan struct{} { return c.done }
 
 // Err is nil while the connection lives, then ErrClosed with what ended it: a refusal is an *Error within.
 func (c *Client) Err() error {
-	select {
-	case <-c.Done():
-		return c.wire.cause()
-	default:
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
 		return nil
 	}
+	return c.cause
 }
 
 // Close ends the connection. Calls that wait return ErrClosed.
 func (c *Client) Close() error {
-	c.wire.fail(errors.New("closed by its owner"))
-	if err := c.rpc.Close(); err != nil && !errors.Is(err, jsonrpc2.ErrClosed) {
+	c.fail(errors.New("closed by its owner"))
+	err := c.nc.Close()
+	<-c.done // the reader saw it
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// fail remembers the first cause of the end.
+func (c *Client) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		return
+	}
+	if err == io.EOF {
+		err = errors.New("the other side hung up")
+	}
+	c.cause = fmt.Errorf("%w: %w", ErrClosed, err)
+}
+
+// read takes what the server sends until the end, then ends every call.
+func (c *Client) read() {
+	for {
+		line, err := c.in.next()
+		if err == nil && len(bytes.TrimSpace(line)) > 0 {
+			err = c.take(line)
+		}
+		if err != nil { // final: the other side is a server of ours, not a person
+			c.fail(err)
+			break
+		}
+	}
+	c.nc.Close()
+	c.mu.Lock()
+	c.ended = true
+	cause, waiters := c.cause, c.waiters
+	c.waiters = nil
+	c.mu.Unlock()
+	close(c.done)
+	for _, w := range waiters {
+		w.done <- cause
+	}
+}
+
+// take gives an answer to its call and an event to its listener. An error is the end.
+func (c *Client) take(line []byte) error {
+	e, bad, broken := openEnvelope(line, allMembers)
+	id, failed := e.member[memberID], e.member[memberError]
+	switch {
+	case broken:
+		return notUnderstood(line)
+	case bad != nil:
+		return bad
+	case e.member[memberMethod] != nil:
+		return c.asked(e)
+	case e.member[memberResult] == nil && failed == nil:
+		return errors.New("unable to determine message type: neither a call nor an answer")
+	case id == nil || string(id) == "null":
+		return nullError(failed)
+	}
+	n, err := strconv.ParseUint(string(id), 10, 64)
+	if err != nil {
+		return nil // not an id of ours
+	}
+	w := c.forget(n)
+	if w == nil {
+		return nil // its caller gave up
+	}
+	switch {
+	case failed != nil:
+		w.done <- readError(failed)
+	case w.result == nil:
+		w.done <- nil
+	default:
+		w.done <- decodeAnswer(e.member[memberResult], w.result)
+	}
+	return nil
+}
+
+// notUnderstood says why a line is no object.
+func notUnderstood(line []byte) error {
+	if err := syntax(line); err != nil {
 		return err
+	}
+	return errors.New("unable to determine message type: no object")
+}
+
+// readError is the error of an answer.
+func readError(raw []byte) error {
+	e := &Error{}
+	if err := decodeAnswer(raw, e); err != nil {
+		return err
+	}
+	return e
+}
+
+// nullError is the error of an answer to no request: a refusal, or a line of ours that was not understood.
+func nullError(failed []byte) error {
+	if failed == nil {
+		return errors.New("an answer without id and without error")
+	}
+	return readError(failed)
+}
+
+// asked takes an event. A call, which no server of ours makes, is answered that it went to the wrong side. It runs between
+// two reads, so it does not wait for the listener.
+func (c *Client) asked(e envelope) error {
+	method, ok := textOf(e.member[memberMethod])
+	if !ok {
+		return errors.New("a message whose method is no string")
+	}
+	if id := e.member[memberID]; id != nil {
+		c.out.add(func(b []byte) []byte {
+			return appendAnswer(b, id, nil, Errorf(CodeNoMethod, "a controller answers no calls"), MaxLine)
+		})
+		c.flush()
+		return nil
+	}
+	heard := event{method: method}
+	if params := e.member[memberParams]; params != nil {
+		if err := decodeAnswer(params, &heard.body); err != nil {
+			c.log.Warn("control: event not understood", "method", method, "error", err)
+			return nil
+		}
+	}
+	select {
+	case c.events <- heard:
+	default:
+		c.lost.Add(1)
 	}
 	return nil
 }
@@ -134,134 +354,6 @@ func (c *Client) deliver(f func(string, Event)) {
 			return
 		}
 	}
-}
-
-// listener takes what the server sends unasked. It runs between two reads, so it never waits.
-type listener struct{ c *Client }
-
-// Handle queues an event. A call, which no server of ours makes, is answered that it went to the wrong side.
-func (l listener) Handle(ctx context.Context, rpc *jsonrpc2.Conn, req *jsonrpc2.Request) {
-	if !req.Notif {
-		rpc.ReplyWithError(ctx, req.ID, &jsonrpc2.Error{Code: CodeNoMethod, Message: "a controller answers no calls"})
-		return
-	}
-	e := event{method: req.Method}
-	if req.Params != nil {
-		if err := json.Unmarshal(*req.Params, &e.body); err != nil {
-			l.c.log.Warn("control: event not understood", "method", req.Method, "error", err)
-			return
-		}
-	}
-	select {
-	case l.c.events <- e:
-	default:
-		l.c.lost.Add(1)
-	}
-}
-
-// printer is the library's log, at debug: what it says of an end, Err says too.
-type printer struct{ log *slog.Logger }
-
-func (p printer) Printf(format string, v ...any) {
-	p.log.Debug("control: " + string(bytes.TrimSpace(fmt.Appendf(nil, format, v...))))
-}
-
-// errWrite marks a failure to send: nothing of the request arrived, or the connection is over.
-var errWrite = errors.New("write")
-
-// wire is the jsonrpc2.ObjectStream of a client: one object a line, bounded both ways. It remembers why it ended.
-type wire struct {
-	nc net.Conn
-	in *lines
-
-	mu  sync.Mutex // of what follows, and of writing
-	err error
-}
-
-func newWire(nc net.Conn) *wire { return &wire{nc: nc, in: newLines(nc, MaxLine)} }
-
-// ReadObject reads the next object. Its errors are final: the other side is a server of ours, not a person.
-func (w *wire) ReadObject(v any) error {
-	for {
-		line, err := w.in.next()
-		switch {
-		case err != nil:
-			w.fail(err)
-			return err
-		case len(bytes.TrimSpace(line)) == 0:
-			continue
-		case bytes.HasPrefix(line, []byte(nullAnswer)):
-			err = nullError(line)
-		default:
-			err = json.Unmarshal(line, v)
-		}
-		if err != nil {
-			w.fail(err)
-		}
-		return err
-	}
-}
-
-// nullError is the error of an answer to no request: a refusal, or a line of ours that was not understood.
-func nullError(line []byte) error {
-	var answer struct {
-		Error *Error `json:"error"`
-	}
-	if err := json.Unmarshal(line, &answer); err != nil {
-		return err
-	}
-	if answer.Error == nil {
-		return errors.New("an answer without id and without error")
-	}
-	return answer.Error
-}
-
-// WriteObject sends one object. The library calls it once at a time.
-func (w *wire) WriteObject(v any) error {
-	line, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	if line = append(line, '\n'); len(line) > MaxLine {
-		return fmt.Errorf("the request has %d bytes, more than the %d of a line: send less at once", len(line), MaxLine)
-	}
-	w.nc.SetWriteDeadline(time.Now().Add(writeStall))
-	_, err = w.nc.Write(line)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET):
-		// The other side hung up. Its last words may still be unread: the reader finds them, then the end.
-	default:
-		w.fail(err)
-		w.nc.Close() // half a line may be out: nothing can follow it
-	}
-	return fmt.Errorf("%w: %w", errWrite, err)
-}
-
-// Close ends both directions.
-func (w *wire) Close() error { return w.nc.Close() }
-
-// fail remembers the first cause of the end.
-func (w *wire) fail(err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil {
-		return
-	}
-	if err == io.EOF {
-		err = errors.New("the other side hung up")
-	}
-	w.err = fmt.Errorf("%w: %w", ErrClosed, err)
-}
-
-func (w *wire) cause() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err == nil {
-		return ErrClosed
-	}
-	return w.err
 }
 
 // Raw makes one call on a connection of its own, for a person at a terminal. params empty sends none.

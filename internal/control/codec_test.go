@@ -2,7 +2,6 @@ package control
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"strings"
@@ -75,28 +74,6 @@ func FuzzCodec(f *testing.F) {
 		}
 		Redact(in)
 	})
-}
-
-func BenchmarkCall(b *testing.B) {
-	c := dial(b, listen(b, ServerOptions{}), DialOptions{})
-	ctx := context.Background()
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := c.Get(ctx, Ref{ID: "x"}); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkDecodeOpen(b *testing.B) {
-	raw := json.RawMessage(openExample)
-	b.ReportAllocs()
-	b.SetBytes(int64(len(raw)))
-	for b.Loop() {
-		if _, err := Decode[Open](raw); err != nil {
-			b.Fatal(err)
-		}
-	}
 }
 
 func BenchmarkNotify(b *testing.B) {

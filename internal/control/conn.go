@@ -1,16 +1,13 @@
 package control
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Peer is who speaks on a connection: the kernel's word, then the peer's own. A peer that did not say hello has no Client,
@@ -23,23 +20,20 @@ type Peer struct {
 	Events   bool
 }
 
-// transport is what a Conn needs of a net.Conn.
-type transport interface {
-	io.ReadWriteCloser
-	SetWriteDeadline(time.Time) error
-}
-
-// Conn is one connection of a server. One goroutine reads, one writes, and every call has its own.
+// Conn is one connection of a server. One goroutine reads a request, calls the handler, and reads the next: a call costs
+// no switch between goroutines. Only when a handler calls Async does another one go on reading beside it. Answers wait until
+// there is nothing more to read at once, and leave together.
 type Conn struct {
-	s       *Server
-	nc      transport
-	peer    Peer // the kernel's part; never changes
-	log     *slog.Logger
-	hello   atomic.Pointer[Hello] // what the peer said last; nil before
-	answers chan []byte           // lines; closed when no call is left
-	events  chan []byte           // lines; a full queue drops
-	slots   chan struct{}         // one for every call that waits or runs
-	calls   sync.WaitGroup
+	s      *Server
+	nc     transport
+	peer   Peer // the kernel's part; never changes
+	log    *slog.Logger
+	hello  atomic.Pointer[Hello] // what the peer said last; nil before
+	in     *lines                // of the goroutine that reads
+	out    *outbox
+	events chan []byte    // lines; a full queue drops
+	slots  chan struct{}  // one for every call that runs
+	lanes  sync.WaitGroup // goroutines that read or answer
 
 	ctx    context.Context // ends with the connection
 	cancel context.CancelFunc
@@ -48,11 +42,12 @@ type Conn struct {
 func newConn(s *Server, nc transport, p Peer) *Conn {
 	c := &Conn{
 		s: s, nc: nc, peer: p,
-		log:     s.o.Log.With("uid", p.UID, "pid", p.PID),
-		answers: make(chan []byte, s.o.MaxInFlight),
-		events:  make(chan []byte, s.o.EventQueue),
-		slots:   make(chan struct{}, s.o.MaxInFlight),
+		log:    s.o.Log.With("uid", p.UID, "pid", p.PID),
+		out:    newOutbox(nc, s.o.stall),
+		events: make(chan []byte, s.o.EventQueue),
+		slots:  make(chan struct{}, s.o.MaxInFlight),
 	}
+	c.in = newLines(reading{c}, s.o.maxLine)
 	c.ctx, c.cancel = context.WithCancel(s.closing)
 	return c
 }
@@ -60,16 +55,16 @@ func newConn(s *Server, nc transport, p Peer) *Conn {
 // serve answers the connection until its peer stops sending, takes no more answers, or hangUp. A peer that only stopped
 // sending (socat at the end of its input) still gets the answers to what it asked.
 func (c *Conn) serve() {
-	written := make(chan struct{})
+	told := make(chan struct{})
 	go func() {
-		defer close(written)
-		c.write()
+		defer close(told)
+		c.tell()
 	}()
-	c.read()
-	c.calls.Wait()
-	close(c.answers)
-	<-written
+	c.lanes.Go(c.read)
+	c.lanes.Wait()
+	c.flush()
 	c.hangUp()
+	<-told
 }
 
 // hangUp ends the connection at once, from anywhere.
@@ -78,13 +73,20 @@ func (c *Conn) hangUp() {
 	c.nc.Close()
 }
 
-// read takes requests, one a line, and starts each when the one before it lets it.
+// reading reads from the connection, and first sends the answers: it may take long.
+type reading struct{ c *Conn }
+
+func (r reading) Read(b []byte) (int, error) {
+	if err := r.c.flush(); err != nil {
+		return 0, err
+	}
+	return r.c.nc.Read(b)
+}
+
+// read takes requests, one a line, and calls the handler for each, until the end or until another goroutine took its place.
 func (c *Conn) read() {
-	in := newLines(c.nc, c.s.o.maxLine)
-	turn := make(chan struct{})
-	close(turn)
 	for {
-		line, err := in.next()
+		line, err := c.in.next()
 		switch {
 		case err == errLineTooLong:
 			c.answer(nil, nil, Errorf(CodeInvalid, "the line has more than %d bytes and was skipped", c.s.o.maxLine))
@@ -103,49 +105,74 @@ func (c *Conn) read() {
 			c.log.Debug("control: notification ignored", "method", req.method)
 			continue
 		}
-		select {
-		case c.slots <- struct{}{}:
-		case <-c.ctx.Done():
+		if !c.enter() {
 			return
 		}
-		next := make(chan struct{})
-		c.calls.Add(1)
-		go c.run(req, turn, next)
-		turn = next
+		if reads := c.run(req); !reads {
+			return
+		}
 	}
 }
 
-// asyncKey finds the function that passes the turn on in a call's context.
-type asyncKey struct{}
+// enter takes a slot, or sends the answers and waits for one. false: the connection ended.
+func (c *Conn) enter() bool {
+	select {
+	case c.slots <- struct{}{}:
+		return true
+	default:
+		c.flush()
+	}
+	select {
+	case c.slots <- struct{}{}:
+		return true
+	case <-c.ctx.Done():
+		return false
+	}
+}
+
+// call is the context of one call, and its turn to read: who has the turn reads the next request.
+type call struct {
+	context.Context
+	c      *Conn
+	passed atomic.Bool
+}
+
+// callKey finds a call in a context made from it.
+type callKey struct{}
+
+func (t *call) Value(key any) any {
+	if key == (callKey{}) {
+		return t
+	}
+	return t.Context.Value(key)
+}
 
 // Async lets the next call of the same connection start before this one returned. A handler calls it, with the ctx it was
 // given, once the order no longer matters and it is going to wait for something. Elsewhere it does nothing.
 func Async(ctx context.Context) {
-	if pass, ok := ctx.Value(asyncKey{}).(func()); ok {
-		pass()
+	if t, ok := ctx.Value(callKey{}).(*call); ok && t.passed.CompareAndSwap(false, true) {
+		t.c.lanes.Go(t.c.read)
 	}
 }
 
-// run waits for its turn, calls the handler, answers, and passes the turn on at the latest then.
-func (c *Conn) run(req request, turn <-chan struct{}, next chan<- struct{}) {
-	defer c.calls.Done()
-	defer func() { <-c.slots }()
-	pass := sync.OnceFunc(func() { close(next) })
-	defer pass()
-	select {
-	case <-turn:
-	case <-c.ctx.Done():
-		return
-	}
+// run calls the handler and answers. reads: the turn is still with this goroutine.
+func (c *Conn) run(req request) (reads bool) {
 	if c.log.Enabled(c.ctx, slog.LevelDebug) {
 		c.log.Debug("control: call", "method", req.method, "params", string(Redact(orEmpty(req.params))))
 	}
-	result, err := c.handle(context.WithValue(c.ctx, asyncKey{}, pass), req)
+	t := &call{Context: c.ctx, c: c}
+	result, err := c.handle(t, req)
+	reads = t.passed.CompareAndSwap(false, true)
 	if err != nil {
 		c.answer(req.id, nil, onWire(err))
-		return
+	} else {
+		c.answer(req.id, result, nil)
 	}
-	c.answer(req.id, result, nil)
+	if !reads {
+		c.flush() // the one that reads may be waiting in its read
+	}
+	<-c.slots
+	return reads
 }
 
 func orEmpty(params json.RawMessage) json.RawMessage {
@@ -167,19 +194,22 @@ func (c *Conn) handle(ctx context.Context, req request) (result any, err error) 
 	return c.s.o.Handler.Handle(ctx, c, req.method, req.params)
 }
 
-// answer queues one answer and waits while the queue is full. The writer keeps that wait short: it writes or hangs up.
+// answer queues one answer, and waits while too many are. Whoever writes keeps that wait short: it writes or hangs up.
 func (c *Conn) answer(id json.RawMessage, result any, e *Error) {
-	select {
-	case c.answers <- encodeAnswer(id, result, e, c.s.o.maxLine):
-	case <-c.ctx.Done():
+	full := c.out.add(func(b []byte) []byte { return appendAnswer(b, id, result, e, c.s.o.maxLine) })
+	if full {
+		c.flush()
 	}
 }
 
 // Notify queues one event and never waits. false: the queue is full or the connection gone, and the event is dropped;
 // the caller counts.
 func (c *Conn) Notify(method string, params any) bool {
-	line, err := encodeEvent(method, params)
-	if err != nil || c.ctx.Err() != nil {
+	if len(c.events) == cap(c.events) || c.ctx.Err() != nil {
+		return false
+	}
+	line, err := appendEvent(nil, method, params)
+	if err != nil {
 		return false
 	}
 	select {
@@ -190,46 +220,39 @@ func (c *Conn) Notify(method string, params any) bool {
 	}
 }
 
-// write sends lines, answers before events, and gathers those that are ready into one write.
-func (c *Conn) write() {
-	w := bufio.NewWriterSize(deadlined{c.nc, c.s.o.stall}, readBuffer)
+// tell sends events behind the answers that wait, some at a time: an answer that comes later is not held up by a queue.
+func (c *Conn) tell() {
 	for {
-		line, open := c.nextLine(w)
-		if !open {
-			w.Flush() // the peer asked for nothing more; if it is gone, it misses nothing
-			return
-		}
-		if _, err := w.Write(line); err != nil {
-			c.lost(err)
+		select {
+		case line := <-c.events:
+			c.out.add(func(b []byte) []byte { return c.gather(append(b, line...)) })
+			c.flush()
+		case <-c.ctx.Done():
 			return
 		}
 	}
 }
 
-// nextLine waits for a line to send, with nothing held back while it waits. false: there will be none.
-func (c *Conn) nextLine(w *bufio.Writer) (line []byte, open bool) {
-	select {
-	case line, open = <-c.answers:
-		return line, open
-	default:
+// gather appends more events, up to what is sent at once.
+func (c *Conn) gather(b []byte) []byte {
+	for len(b) < writeBuffer {
+		select {
+		case line := <-c.events:
+			b = append(b, line...)
+		default:
+			return b
+		}
 	}
-	select {
-	case line = <-c.events:
-		return line, true
-	default:
-	}
-	if err := w.Flush(); err != nil {
+	return b
+}
+
+// flush sends what waits, or ends the connection.
+func (c *Conn) flush() error {
+	err := c.out.flush()
+	if err != nil {
 		c.lost(err)
-		return nil, false
 	}
-	select {
-	case line, open = <-c.answers:
-		return line, open
-	case line = <-c.events:
-		return line, true
-	case <-c.ctx.Done():
-		return nil, false
-	}
+	return err
 }
 
 // lost ends a connection whose peer does not take what we send.
@@ -238,19 +261,6 @@ func (c *Conn) lost(err error) {
 		c.log.Warn("control: connection lost: its peer does not read", "client", c.Peer().Client, "error", err)
 	}
 	c.hangUp()
-}
-
-// deadlined gives every write its time and no more.
-type deadlined struct {
-	nc    transport
-	stall time.Duration
-}
-
-func (d deadlined) Write(b []byte) (int, error) {
-	if err := d.nc.SetWriteDeadline(time.Now().Add(d.stall)); err != nil {
-		return 0, err
-	}
-	return d.nc.Write(b)
 }
 
 // SetHello remembers what the peer said. From then on Peer tells it.

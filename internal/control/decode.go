@@ -1,15 +1,11 @@
 package control
 
 import (
-	"bytes"
-	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
-	"strings"
-
-	"tandem/internal/near"
 )
 
 // Decode reads the params of a call into T, strictly. encoding/json alone would take "ID" for "id", the last of two
@@ -17,255 +13,277 @@ import (
 // with the path: streams[0].legs[1].pinn: unknown field; did you mean "pin"?
 //
 // A field of T without omitempty must be given, unless it is a list: an absent list is empty, and null is as good as
-// absent. T and what it holds are structs with a json tag on every field; embedded structs are not followed.
-// Empty raw is {}.
+// absent. T and what it holds are structs with a json tag on every field; one with an embedded struct or with another
+// option than omitempty is left to encoding/json, and not strict. Empty raw is {}.
 func Decode[T any](raw json.RawMessage) (T, error) {
-	var v T
-	if len(bytes.TrimSpace(raw)) == 0 {
-		raw = json.RawMessage("{}")
+	var v, zero T
+	d := decoder{scanner: scanner{text: raw}, strict: true}
+	if d.ended() {
+		d = decoder{scanner: scanner{text: []byte("{}")}, strict: true}
 	}
-	c := checker{json.NewDecoder(bytes.NewReader(raw))}
-	c.dec.UseNumber()
-	if null, err := c.value(reflect.TypeFor[T](), "params"); err != nil {
-		return v, err
-	} else if null {
-		return v, Errorf(CodeParams, "params: want an object, not null")
+	null, fault := d.value(shapeOf(reflect.TypeFor[T]()), reflect.ValueOf(&v).Elem())
+	if fault == nil && !d.ended() {
+		fault = d.broken()
 	}
-	if err := json.Unmarshal(raw, &v); err != nil {
-		var zero T
-		return zero, Errorf(CodeParams, "params: %s", describeSyntax(err))
+	switch {
+	case fault != nil:
+		return zero, Errorf(CodeParams, "%s", fault)
+	case null:
+		return zero, Errorf(CodeParams, "params: want an object, not null")
 	}
 	return v, nil
 }
 
-// checker walks JSON beside the Go type that it is meant for. Its depth is the type's: what has no place in the type is
-// an error before it is entered.
-type checker struct{ dec *json.Decoder }
-
-// value checks one value at path, which is "params" for the whole, and tells whether it is null.
-func (c *checker) value(t reflect.Type, path string) (null bool, err error) {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
+// decodeAnswer reads what a server sent into what v points to, which it replaces. It is not strict: a newer server may say
+// more than we know. Only a member given twice is an error here as well.
+func decodeAnswer(raw []byte, v any) error {
+	p := reflect.ValueOf(v)
+	if p.Kind() != reflect.Pointer || p.IsNil() {
+		return json.Unmarshal(raw, v) // it says what is wrong with v
 	}
-	if readsItself(t) {
-		var raw json.RawMessage
-		if err := c.dec.Decode(&raw); err != nil {
-			return false, at(path, "%s", describeSyntax(err))
-		}
-		return string(raw) == "null", nil
+	s := shapeOf(p.Type().Elem())
+	if s.kind == foreign {
+		return json.Unmarshal(raw, v)
 	}
-	tok, err := c.dec.Token()
-	if err != nil {
-		return false, at(path, "%s", describeSyntax(err))
+	p.Elem().SetZero()
+	d := decoder{scanner: scanner{text: raw}}
+	_, fault := d.value(s, p.Elem())
+	if fault == nil && !d.ended() {
+		fault = d.broken()
 	}
-	switch tok := tok.(type) {
-	case nil:
-		return true, nil
-	case json.Delim:
-		switch {
-		case tok == '{' && t.Kind() == reflect.Struct:
-			return false, c.object(t, path)
-		case tok == '{' && t.Kind() == reflect.Map:
-			return false, c.dictionary(t, path)
-		case tok == '[' && t.Kind() == reflect.Slice:
-			return false, c.list(t, path)
-		}
-	case string:
-		if t.Kind() == reflect.String {
-			return false, nil
-		}
-	case bool:
-		if t.Kind() == reflect.Bool {
-			return false, nil
-		}
-	case json.Number:
-		if fits(tok.String(), t) {
-			return false, nil
-		}
-		return false, at(path, "want %s, not the number %s", wanted(t), clip(tok.String()))
-	}
-	return false, at(path, "want %s, not %s", wanted(t), given(tok))
-}
-
-// object checks the members of a struct; its { is read.
-func (c *checker) object(t reflect.Type, path string) error {
-	names, required := fields(t)
-	seen := make([]bool, len(names))
-	for c.dec.More() {
-		key, err := c.dec.Token()
-		if err != nil {
-			return at(path, "%s", describeSyntax(err))
-		}
-		name := key.(string)
-		i := indexOf(names, name)
-		switch {
-		case i < 0:
-			return unknownName(CodeParams, prefix(path), name, names)
-		case seen[i]:
-			return at(prefix(path)+name, "given twice")
-		}
-		null, err := c.value(t.Field(i).Type, prefix(path)+name)
-		if err != nil {
-			return err
-		}
-		seen[i] = true
-		if null && required[i] {
-			return at(prefix(path)+name, "want %s, not null", wanted(t.Field(i).Type))
-		}
-	}
-	for i, name := range names {
-		if required[i] && !seen[i] {
-			return at(prefix(path)+name, "missing")
-		}
-	}
-	return c.end(path)
-}
-
-// list checks the elements of a slice; its [ is read.
-func (c *checker) list(t reflect.Type, path string) error {
-	for i := 0; c.dec.More(); i++ {
-		place := fmt.Sprintf("%s[%d]", path, i)
-		if null, err := c.value(t.Elem(), place); err != nil {
-			return err
-		} else if null {
-			return at(place, "want %s, not null", wanted(t.Elem()))
-		}
-	}
-	return c.end(path)
-}
-
-// dictionary checks the values of a map; its { is read.
-func (c *checker) dictionary(t reflect.Type, path string) error {
-	for c.dec.More() {
-		key, err := c.dec.Token()
-		if err != nil {
-			return at(path, "%s", describeSyntax(err))
-		}
-		if _, err := c.value(t.Elem(), prefix(path)+clip(key.(string))); err != nil {
-			return err
-		}
-	}
-	return c.end(path)
-}
-
-// end reads the closing bracket.
-func (c *checker) end(path string) error {
-	if _, err := c.dec.Token(); err != nil {
-		return at(path, "%s", describeSyntax(err))
+	if fault != nil {
+		return errors.New(fault.String())
 	}
 	return nil
 }
 
-// fields lists the json names of a struct's fields by their index ("" for one that JSON does not reach) and which of them
-// must be given.
-func fields(t reflect.Type) (names []string, required []bool) {
-	names, required = make([]string, t.NumField()), make([]bool, t.NumField())
-	for i := range names {
-		f := t.Field(i)
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "-" || !f.IsExported() {
+// decoder reads JSON straight into Go values. Its depth is the type's: what has no place in the type is an error, or
+// skipped, before it is entered.
+type decoder struct {
+	scanner
+	strict bool // unknown and missing members are errors, and so is null for what must be there
+}
+
+// fault is what is wrong and where. The path grows from its end while the decoder returns.
+type fault struct {
+	path string
+	text string
+}
+
+func faultf(format string, args ...any) *fault { return &fault{text: fmt.Sprintf(format, args...)} }
+
+// within puts a step before the path: a member's name, or an element's place.
+func (f *fault) within(step string) *fault {
+	if f.path != "" && f.path[0] != '[' {
+		step += "."
+	}
+	f.path = step + f.path
+	return f
+}
+
+func (f *fault) String() string {
+	if f.path == "" {
+		return "params: " + f.text
+	}
+	return f.path + ": " + f.text
+}
+
+// broken is the fault of a text that is not JSON.
+func (d *decoder) broken() *fault { return &fault{text: describeEnd(syntax(d.text))} }
+
+// value reads one value into v, which is zero, and tells whether it is null; null leaves v as it is.
+func (d *decoder) value(s *shape, v reflect.Value) (null bool, f *fault) {
+	c := d.next()
+	if s.kind == foreign {
+		return d.foreign(v)
+	}
+	if c == 'n' {
+		if _, ok := d.word(); !ok {
+			return false, d.broken()
+		}
+		return true, nil
+	}
+	for ; s.pointer != nil; s = s.pointer {
+		v.Set(reflect.New(s.pointer.t))
+		v = v.Elem()
+	}
+	switch {
+	case c == '"' && s.kind == text:
+		token, plain, ok := d.quoted()
+		if !ok {
+			return false, d.broken()
+		}
+		v.SetString(unquote(token, plain))
+		return false, nil
+	case c == '{' && s.kind == object:
+		return false, d.object(s, v)
+	case c == '[' && s.kind == list:
+		return false, d.list(s, v)
+	case c == '{' && s.kind == dictionary:
+		return false, d.dictionary(s, v)
+	case (c == 't' || c == 'f') && s.kind == truth:
+		word, ok := d.word()
+		if !ok {
+			return false, d.broken()
+		}
+		v.SetBool(word == "true")
+		return false, nil
+	case c == '-' || isDigit(c):
+		return false, d.numeral(s, v)
+	}
+	return false, d.misplaced(s)
+}
+
+// numeral reads a number, if that belongs here and fits: a fraction does not fit an integer, even 1.0.
+func (d *decoder) numeral(s *shape, v reflect.Value) *fault {
+	token, ok := d.number()
+	if !ok {
+		return d.broken()
+	}
+	err := strconv.ErrSyntax
+	switch s.kind {
+	case integer:
+		var n int64
+		if n, err = strconv.ParseInt(string(token), 10, s.t.Bits()); err == nil {
+			v.SetInt(n)
+		}
+	case natural:
+		var n uint64
+		if n, err = strconv.ParseUint(string(token), 10, s.t.Bits()); err == nil {
+			v.SetUint(n)
+		}
+	case decimal:
+		var n float64
+		if n, err = strconv.ParseFloat(string(token), s.t.Bits()); err == nil {
+			v.SetFloat(n)
+		}
+	}
+	if err != nil {
+		return faultf("want %s, not the number %s", wanted(s.t), clip(string(token)))
+	}
+	return nil
+}
+
+// object reads a struct.
+func (d *decoder) object(s *shape, v reflect.Value) *fault {
+	if !d.enter() {
+		return d.broken()
+	}
+	seen := uint64(0)
+	next := 0
+	for first := true; ; first = false {
+		another, ok := d.more('}', first)
+		if !ok {
+			return d.broken()
+		}
+		if !another {
+			break
+		}
+		token, plain, ok := d.quoted()
+		if !ok || !d.take(':') {
+			return d.broken()
+		}
+		i := s.find(token, plain, next)
+		if i < 0 {
+			if d.strict {
+				step, text := unknownField(unquote(token, plain), s.names())
+				return (&fault{text: text}).within(step)
+			}
+			if _, ok := d.scanner.value(); !ok {
+				return d.broken()
+			}
 			continue
 		}
-		names[i] = name
-		kind := f.Type.Kind()
-		required[i] = !strings.Contains(options, "omitempty") && kind != reflect.Slice && kind != reflect.Map
+		field := &s.fields[i]
+		if seen&(1<<i) != 0 {
+			return faultf("given twice").within(field.name)
+		}
+		seen |= 1 << i
+		null, f := d.value(field.shape, v.Field(field.index))
+		switch {
+		case f != nil:
+			return f.within(field.name)
+		case null && field.required && d.strict:
+			return faultf("want %s, not null", wanted(field.shape.t)).within(field.name)
+		}
+		next = i + 1
 	}
-	return names, required
-}
-
-func indexOf(names []string, name string) int {
-	for i, n := range names {
-		if n == name && name != "" {
-			return i
+	if d.strict {
+		for i := range s.fields {
+			if s.fields[i].required && seen&(1<<i) == 0 {
+				return faultf("missing").within(s.fields[i].name)
+			}
 		}
 	}
-	return -1
+	return nil
 }
 
-// readsItself tells that a type decodes itself, so that its inside is not ours to judge.
-func readsItself(t reflect.Type) bool {
-	p := reflect.PointerTo(t)
-	return t.Kind() == reflect.Interface || p.Implements(reflect.TypeFor[json.Unmarshaler]()) ||
-		p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
-}
+const firstElements = 2 // that a list has room for before it grows: most have so many, the legs of a stream above all
 
-// fits tells that a JSON number can be held by t without loss of its whole part.
-func fits(number string, t reflect.Type) bool {
-	var err error
-	switch {
-	case t.Kind() >= reflect.Int && t.Kind() <= reflect.Int64:
-		_, err = strconv.ParseInt(number, 10, t.Bits())
-	case t.Kind() >= reflect.Uint && t.Kind() <= reflect.Uint64:
-		_, err = strconv.ParseUint(number, 10, t.Bits())
-	case t.Kind() == reflect.Float32 || t.Kind() == reflect.Float64:
-		_, err = strconv.ParseFloat(number, t.Bits())
-	default:
-		return false
+// list reads a slice.
+func (d *decoder) list(s *shape, v reflect.Value) *fault {
+	if !d.enter() {
+		return d.broken()
 	}
-	return err == nil
-}
-
-// wanted says in words what belongs where a Go type stands.
-func wanted(t reflect.Type) string {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	switch k := t.Kind(); {
-	case k >= reflect.Int && k <= reflect.Int64:
-		return fmt.Sprintf("an integer from %d to %d", int64(-1)<<(t.Bits()-1), int64(1)<<(t.Bits()-1)-1)
-	case k >= reflect.Uint && k <= reflect.Uint64:
-		return fmt.Sprintf("an integer from 0 to %d", ^uint64(0)>>(64-t.Bits()))
-	case k == reflect.Float32 || k == reflect.Float64:
-		return "a number"
-	case k == reflect.Bool:
-		return "true or false"
-	case k == reflect.String:
-		return "a string"
-	case k == reflect.Slice:
-		return "a list"
-	}
-	return "an object"
-}
-
-// given says in words what stood there, never the value: it may be a key.
-func given(tok json.Token) string {
-	switch tok := tok.(type) {
-	case string:
-		return "a string"
-	case bool:
-		return strconv.FormatBool(tok)
-	case json.Delim:
-		if tok == '[' {
-			return "a list"
+	n := 0
+	for ; ; n++ {
+		switch another, ok := d.more(']', n == 0); {
+		case !ok:
+			return d.broken()
+		case !another:
+			if n == 0 {
+				v.Set(reflect.MakeSlice(s.t, 0, 0)) // nothing is not null
+			}
+			return nil
+		}
+		if n == v.Cap() {
+			v.Grow(firstElements)
+		}
+		v.SetLen(n + 1)
+		null, f := d.value(s.elem, v.Index(n))
+		if f == nil && null && d.strict {
+			f = faultf("want %s, not null", wanted(s.elem.t))
+		}
+		if f != nil {
+			return f.within(fmt.Sprintf("[%d]", n))
 		}
 	}
-	return "an object"
 }
 
-// at is a parameter error at a path.
-func at(path, format string, args ...any) *Error {
-	return Errorf(CodeParams, "%s: %s", path, fmt.Sprintf(format, args...))
-}
-
-// prefix is what a member's name is appended to.
-func prefix(path string) string {
-	if path == "params" {
-		return ""
+// dictionary reads a map.
+func (d *decoder) dictionary(s *shape, v reflect.Value) *fault {
+	if !d.enter() {
+		return d.broken()
 	}
-	return path + "."
-}
-
-// unknownName is the error for a member that is not known, with a suggestion or else all that are.
-func unknownName(code int, prefix, name string, known []string) *Error {
-	place := prefix + strings.Trim(clip(name), `"`)
-	if meant, ok := near.Word(name, known); ok {
-		return Errorf(code, "%s: unknown field; did you mean %q?", place, meant)
-	}
-	var list []string
-	for _, k := range known {
-		if k != "" {
-			list = append(list, k)
+	v.Set(reflect.MakeMap(s.t))
+	for first := true; ; first = false {
+		switch another, ok := d.more('}', first); {
+		case !ok:
+			return d.broken()
+		case !another:
+			return nil
 		}
+		token, plain, ok := d.quoted()
+		if !ok || !d.take(':') {
+			return d.broken()
+		}
+		name := unquote(token, plain)
+		elem := reflect.New(s.elem.t).Elem()
+		if _, f := d.value(s.elem, elem); f != nil {
+			return f.within(clip(name))
+		}
+		v.SetMapIndex(reflect.ValueOf(name), elem)
 	}
-	return Errorf(code, "%s: unknown field (known: %s)", place, strings.Join(list, ", "))
+}
+
+// foreign lets encoding/json read a value.
+func (d *decoder) foreign(v reflect.Value) (null bool, f *fault) {
+	raw, ok := d.scanner.value()
+	if !ok {
+		return false, d.broken()
+	}
+	if err := json.Unmarshal(raw, v.Addr().Interface()); err != nil {
+		return false, &fault{text: describeSyntax(err)}
+	}
+	return string(raw) == "null", nil
 }

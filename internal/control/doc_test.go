@@ -30,8 +30,7 @@ func TestEveryFieldMethodEventAndCodeIsInTheManual(t *testing.T) {
 	}
 	for _, v := range []any{Hello{}, HelloResult{}, Network{}, Limits{}, Open{}, Update{}, Stream{}, Leg{}, Crypto{}, Payload{},
 		SessionState{}, StreamState{}, LegState{}, Traffic{}, Quality{}, Ref{}, List{}, ListResult{}, Stats{}, Drain{}, DrainResult{}, Event{}} {
-		names, _ := fields(reflect.TypeOf(v))
-		for _, name := range names {
+		for _, name := range shapeOf(reflect.TypeOf(v)).names() {
 			words = append(words, "`"+name+"`")
 		}
 	}

@@ -1,18 +1,92 @@
 package control
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
+	"strconv"
 	"unicode/utf8"
 )
 
-// The envelope of JSON-RPC 2.0 (jsonrpc.org/specification, sections 4 and 5), as the server reads and writes it. The
-// library's own reading of a request re-encodes the params, so that a member given twice goes unnoticed, and its answer has
-// no null id; both matter to whoever drives the socket by hand.
+// The envelope of JSON-RPC 2.0 (jsonrpc.org/specification, sections 4 and 5), as both sides read and write it. Params and
+// results are left as they came: Decode must see a member given twice, and whoever drives the socket by hand gets an answer
+// with a null id to a line that was not understood.
+
+// The members that an envelope may have, by their place in envelope.member.
+const (
+	memberVersion = iota
+	memberID
+	memberMethod
+	memberParams
+	memberResult
+	memberError
+)
+
+var (
+	requestMembers = []string{"jsonrpc", "id", "method", "params"}
+	allMembers     = append(requestMembers[:4:4], "result", "error")
+)
+
+// envelope is one object with its members as they stand in the line, nil if they are absent.
+type envelope struct {
+	member [memberError + 1][]byte
+}
+
+// openEnvelope reads one object and nothing after it. bad is the first member given twice, or else the first that is not
+// among known; the others are read all the same, so that an answer can carry the id. broken: the line is not JSON.
+func openEnvelope(line []byte, known []string) (e envelope, bad *Error, broken bool) {
+	s := scanner{text: line}
+	if s.next() != '{' || !s.enter() {
+		return e, nil, true
+	}
+	twice := false
+	for first := true; ; first = false {
+		another, ok := s.more('}', first)
+		if !ok {
+			return e, nil, true
+		}
+		if !another {
+			return e, bad, !s.ended()
+		}
+		token, plain, ok := s.quoted()
+		if !ok || !s.take(':') {
+			return e, nil, true
+		}
+		value, ok := s.value()
+		if !ok {
+			return e, nil, true
+		}
+		switch i := indexOf(known, token, plain); {
+		case i < 0 && bad == nil:
+			step, text := unknownField(unquote(token, plain), known)
+			bad = Errorf(CodeInvalid, "%s: %s", step, text)
+		case i < 0:
+		case e.member[i] != nil && !twice:
+			twice, bad = true, Errorf(CodeInvalid, "%q is given twice", known[i])
+		case e.member[i] == nil:
+			e.member[i] = value
+		}
+	}
+}
+
+func indexOf(known []string, token []byte, plain bool) int {
+	for i, name := range known {
+		if spells(token, plain, name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// textOf is the text of a member that is a string.
+func textOf(member []byte) (text string, ok bool) {
+	if len(member) == 0 || member[0] != '"' {
+		return "", false
+	}
+	s := scanner{text: member}
+	token, plain, _ := s.quoted() // it was read before
+	return unquote(token, plain), true
+}
 
 // request is one well-formed request. id is nil for a notification, else a JSON string or number, to be echoed as it came.
 type request struct {
@@ -23,83 +97,61 @@ type request struct {
 
 const maxRequestID = 128 // bytes of a request's id with its quotes: it is echoed, so it is bounded
 
-// parseRequest reads one line. With an Error the request carries the id, if one was found, and nothing else.
+// parseRequest reads one line and keeps nothing of it. With an Error the request carries the id, if one was found, and
+// nothing else.
 func parseRequest(line []byte) (request, *Error) {
 	if !utf8.Valid(line) {
 		return request{}, Errorf(CodeParse, "the line is not JSON: it is not valid UTF-8")
 	}
-	if err := json.Unmarshal(line, new(json.RawMessage)); err != nil {
-		return request{}, Errorf(CodeParse, "the line is not JSON: %s", describeSyntax(err))
+	e, bad, broken := openEnvelope(line, requestMembers)
+	if broken {
+		return request{}, noRequest(line)
 	}
-	switch line = bytes.TrimSpace(line); line[0] {
-	case '{':
-	case '[':
-		return request{}, Errorf(CodeInvalid, "batches are not supported: send one request a line")
-	default:
-		return request{}, Errorf(CodeInvalid, "the line is JSON but no object: want {\"jsonrpc\":\"2.0\",\"id\":1,\"method\":...}")
+	id, params := e.member[memberID], e.member[memberParams]
+	if id != nil && !goodID(id) {
+		return request{}, Errorf(CodeInvalid, `"id": want a string or a number of at most %d bytes`, maxRequestID)
 	}
-	member, bad := members(line)
+	if string(params) == "null" {
+		params = nil
+	}
+	kept := append(append(make([]byte, 0, len(id)+len(params)), id...), params...)
 	req := request{}
-	if id, given := member["id"]; given {
-		if !goodID(id) {
-			return req, Errorf(CodeInvalid, `"id": want a string or a number of at most %d bytes`, maxRequestID)
-		}
-		req.id = id
+	if id != nil {
+		req.id = kept[:len(id):len(id)]
 	}
 	if bad != nil {
-		return request{id: req.id}, bad
+		return req, bad
 	}
-	if v, given := member["jsonrpc"]; !given || string(v) != `"2.0"` {
-		return request{id: req.id}, Errorf(CodeInvalid, `"jsonrpc": want "2.0"`)
+	if string(e.member[memberVersion]) != `"2.0"` {
+		return req, Errorf(CodeInvalid, `"jsonrpc": want "2.0"`)
 	}
-	if v, given := member["method"]; !given || v[0] != '"' || json.Unmarshal(v, &req.method) != nil {
-		return request{id: req.id}, Errorf(CodeInvalid, `"method": want the name of a method as a string`)
+	method, ok := textOf(e.member[memberMethod])
+	if !ok {
+		return req, Errorf(CodeInvalid, `"method": want the name of a method as a string`)
 	}
-	switch v := member["params"]; {
-	case v == nil || string(v) == "null":
-	case v[0] == '{':
-		req.params = v
-	default:
-		return request{id: req.id}, Errorf(CodeParams, `"params": want an object with named parameters`)
+	if params != nil && params[0] != '{' {
+		return req, Errorf(CodeParams, `"params": want an object with named parameters`)
+	}
+	req.method = method
+	if params != nil {
+		req.params = kept[len(id):]
 	}
 	return req, nil
 }
 
-// members reads the members of a request's object. It refuses unknown ones and a second of the same name, and still returns
-// the others, so that the answer can carry the id.
-func members(object []byte) (map[string]json.RawMessage, *Error) {
-	known := []string{"jsonrpc", "id", "method", "params"}
-	found := make(map[string]json.RawMessage, len(known))
-	var bad *Error
-	dec := json.NewDecoder(bytes.NewReader(object))
-	_, err := dec.Token() // {
-	for err == nil && dec.More() {
-		var key json.Token
-		if key, err = dec.Token(); err != nil {
-			break
-		}
-		var value json.RawMessage
-		if err = dec.Decode(&value); err != nil {
-			break
-		}
-		name := key.(string)
-		switch _, twice := found[name]; {
-		case twice:
-			bad = Errorf(CodeInvalid, "%q is given twice", name)
-		case slices.Contains(known, name):
-			found[name] = value
-		case bad == nil:
-			bad = unknownName(CodeInvalid, "", name, known)
-		}
+// noRequest says why a line is no object.
+func noRequest(line []byte) *Error {
+	if err := syntax(line); err != nil {
+		return Errorf(CodeParse, "the line is not JSON: %s", describeSyntax(err))
 	}
-	if err != nil { // the line was valid JSON a moment ago
-		bad = Errorf(CodeParse, "the line is not JSON: %s", describeSyntax(err))
+	if s := (scanner{text: line}); s.next() == '[' {
+		return Errorf(CodeInvalid, "batches are not supported: send one request a line")
 	}
-	return found, bad
+	return Errorf(CodeInvalid, "the line is JSON but no object: want {\"jsonrpc\":\"2.0\",\"id\":1,\"method\":...}")
 }
 
-func goodID(id json.RawMessage) bool {
-	return len(id) <= maxRequestID && (id[0] == '"' || id[0] == '-' || '0' <= id[0] && id[0] <= '9')
+func goodID(id []byte) bool {
+	return len(id) <= maxRequestID && (id[0] == '"' || id[0] == '-' || isDigit(id[0]))
 }
 
 // describeSyntax adds the place to a JSON error.
@@ -107,56 +159,68 @@ func describeSyntax(err error) string {
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return fmt.Sprintf("%s (byte %d)", e.Error(), e.Offset)
 	}
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return "the JSON ends too early"
-	}
 	return err.Error()
 }
 
 // nullAnswer begins every answer to a line whose id could not be read, and a refusal.
 const nullAnswer = `{"jsonrpc":"2.0","id":null,`
 
-// encodeAnswer is one line: the result, or the error if it is not nil. id nil is null.
-func encodeAnswer(id json.RawMessage, result any, e *Error, max int) []byte {
+// appendAnswer appends one line: the result, or the error if it is not nil. id nil is null. An answer of more than max
+// bytes becomes an error.
+func appendAnswer(b []byte, id json.RawMessage, result any, e *Error, max int) []byte {
+	start := len(b)
 	if e == nil {
-		body, err := json.Marshal(result)
-		if err == nil {
-			line := appendAnswer(id, "result", body)
-			if len(line) <= max {
-				return line
-			}
-			e = Errorf(CodeInternal, "the answer has %d bytes, more than the %d of a line: ask for less at once", len(line), max)
-		} else {
+		line, err := appendJSON(append(appendAnswerHead(b, id), `"result":`...), result)
+		line = append(line, "}\n"...)
+		switch size := len(line) - start; {
+		case err != nil:
 			e = Errorf(CodeInternal, "the answer cannot be encoded: %v", err)
+		case size > max:
+			e = Errorf(CodeInternal, "the answer has %d bytes, more than the %d of a line: ask for less at once", size, max)
+		default:
+			return line
 		}
+		b = line[:start]
 	}
-	body, err := json.Marshal(e)
+	line, err := appendJSON(append(appendAnswerHead(b, id), `"error":`...), *e)
 	if err != nil { // a number and a string: cannot happen, and is still an answer
-		body = []byte(`{"code":-32603,"message":"the error cannot be encoded"}`)
+		line = append(appendAnswerHead(b[:start], id), `"error":{"code":-32603,"message":"the error cannot be encoded"}`...)
 	}
-	return appendAnswer(id, "error", body)
-}
-
-func appendAnswer(id json.RawMessage, member string, body []byte) []byte {
-	if id == nil {
-		id = json.RawMessage("null")
-	}
-	line := make([]byte, 0, len(nullAnswer)+maxRequestID+len(member)+len(body)+8)
-	line = append(line, `{"jsonrpc":"2.0","id":`...)
-	line = append(line, id...)
-	line = append(line, `,"`...)
-	line = append(line, member...)
-	line = append(line, `":`...)
-	line = append(line, body...)
 	return append(line, "}\n"...)
 }
 
-// encodeEvent is one line: a notification.
-func encodeEvent(method string, params any) ([]byte, error) {
-	line, err := json.Marshal(struct {
-		JSONRPC string `json:"jsonrpc"`
-		Method  string `json:"method"`
-		Params  any    `json:"params"`
-	}{"2.0", method, params})
-	return append(line, '\n'), err
+func appendAnswerHead(b []byte, id json.RawMessage) []byte {
+	if id == nil {
+		return append(b, nullAnswer...)
+	}
+	b = append(b, `{"jsonrpc":"2.0","id":`...)
+	b = append(b, id...)
+	return append(b, ',')
+}
+
+// appendRequest appends one line: a call. params nil sends none.
+func appendRequest(b []byte, id uint64, method string, params any) (_ []byte, err error) {
+	b = append(b, `{"jsonrpc":"2.0","id":`...)
+	b = strconv.AppendUint(b, id, 10)
+	return appendMethod(b, method, params)
+}
+
+// appendEvent appends one line: a notification.
+func appendEvent(b []byte, method string, params any) ([]byte, error) {
+	return appendMethod(append(b, `{"jsonrpc":"2.0"`...), method, params)
+}
+
+// appendMethod appends the end of a request.
+func appendMethod(b []byte, method string, params any) (_ []byte, err error) {
+	b = append(b, `,"method":`...)
+	if b, err = appendText(b, method); err != nil {
+		return b, err
+	}
+	if params != nil {
+		b = append(b, `,"params":`...)
+		if b, err = appendJSON(b, params); err != nil {
+			return b, err
+		}
+	}
+	return append(b, "}\n"...), nil
 }

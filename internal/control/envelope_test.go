@@ -48,7 +48,7 @@ func TestEveryMalformedLineHasAnAnswerThatSaysWhatIsWrong(t *testing.T) {
 			if bad == nil {
 				t.Fatalf("taken as %+v", req)
 			}
-			r := parse(t, string(encodeAnswer(req.id, nil, bad, MaxLine)))
+			r := parse(t, string(appendAnswer(nil, req.id, nil, bad, MaxLine)))
 			if r.Error.Code != c.code || !strings.HasPrefix(r.Error.Message, c.message) || string(r.ID) != c.id && !(c.id == "null" && r.ID == nil) {
 				t.Errorf("id %s, code %d: %s\nwant id %s, code %d: %s...", r.ID, r.Error.Code, r.Error.Message, c.id, c.code, c.message)
 			}
@@ -91,14 +91,14 @@ func TestARequestOutlivesTheBufferItWasReadFrom(t *testing.T) {
 }
 
 func TestAnAnswerIsNeverLongerThanALine(t *testing.T) {
-	r := parse(t, string(encodeAnswer(json.RawMessage("1"), strings.Repeat("x", 400), nil, 300)))
+	r := parse(t, string(appendAnswer(nil, json.RawMessage("1"), strings.Repeat("x", 400), nil, 300)))
 	if r.Error == nil || r.Error.Code != CodeInternal || !strings.Contains(r.Error.Message, "more than the 300 of a line") {
 		t.Errorf("got %+v", r)
 	}
 }
 
 func TestAnAnswerThatCannotBeEncodedIsAnError(t *testing.T) {
-	r := parse(t, string(encodeAnswer(json.RawMessage("1"), make(chan int), nil, MaxLine)))
+	r := parse(t, string(appendAnswer(nil, json.RawMessage("1"), make(chan int), nil, MaxLine)))
 	if r.Error == nil || r.Error.Code != CodeInternal {
 		t.Errorf("got %+v", r)
 	}

@@ -15,7 +15,9 @@ import (
 )
 
 // Handler answers calls. Calls of one connection are started in the order in which they were sent, each after the one
-// before it returned or called Async; those of different connections run side by side. ctx ends with the connection.
+// before it returned or called Async; those of different connections run side by side. ctx ends with the connection. Answers
+// to calls that were sent together may leave together: a handler that waits for something without Async keeps back those of
+// the calls before it too.
 //
 // An *Error in err's chain is the answer with its code; any other error is CodeInternal with its text. A panic is
 // CodeInternal, logged and counted, and harms nobody else.
@@ -33,7 +35,7 @@ type ServerOptions struct {
 
 	Handler     Handler
 	MaxConns    int          // connections at once; default 64
-	MaxInFlight int          // calls of one connection that wait or run; default 32. More are left in the socket
+	MaxInFlight int          // calls of one connection that run; default 32. More are left in the socket
 	EventQueue  int          // events waiting for one connection; default 1024. More are dropped
 	Log         *slog.Logger // default: nothing is logged
 	OnClose     func(*Conn)  // after the last call of a connection returned
@@ -46,7 +48,6 @@ const (
 	defaultConns    = 64
 	defaultInFlight = 32
 	defaultEvents   = 1024
-	writeStall      = 5 * time.Second        // a peer that takes none of a write for this long is disconnected
 	acceptPause     = 100 * time.Millisecond // after a failed accept: out of descriptors is not mended faster
 )
 
@@ -160,7 +161,7 @@ func (s *Server) admit(nc *net.UnixConn) {
 func (s *Server) refuse(nc *net.UnixConn, peer Peer, why string) {
 	s.o.Log.Warn("control: connection refused", "uid", peer.UID, "gid", peer.GID, "pid", peer.PID, "reason", why)
 	nc.SetWriteDeadline(time.Now().Add(s.o.stall))
-	nc.Write(encodeAnswer(nil, nil, Errorf(CodeRefused, "refused: %s", why), s.o.maxLine)) // a peer that is gone already misses nothing
+	nc.Write(appendAnswer(nil, nil, nil, Errorf(CodeRefused, "refused: %s", why), s.o.maxLine)) // a peer that is gone already misses nothing
 	nc.Close()
 }
 

@@ -39,6 +39,7 @@ func relayPage(t *testing.T) string {
 		return control.Stats{
 			Sessions: 3, Opened: 5, Closed: 2, Received: 100, Forwarded: 90, InBytes: 17200, OutBytes: 15480,
 			Drops: map[string]uint64{"stranger": 7, "bad_tag": 3}, UptimeMS: 1500,
+			Sent: map[string]uint64{"frame": 80, "socket_local": 10}, RecvCalls: 20, SendCalls: 15, Unmatched: 4, RcvBuf: 33554432,
 		}
 	}))
 }
@@ -63,6 +64,12 @@ func TestTheRelaysTotalsAreShown(t *testing.T) {
 		`tandem_relay_packets_total{direction="out"} 90`,
 		`tandem_relay_bytes_total{direction="out"} 15480`,
 		`tandem_relay_drops_total{verdict="stranger"} 7`,
+		`tandem_relay_sent_total{way="frame"} 80`,
+		`tandem_relay_sent_total{way="socket_local"} 10`,
+		"tandem_relay_receive_calls_total 20",
+		"tandem_relay_send_calls_total 15",
+		"tandem_relay_unmatched_total 4",
+		"tandem_relay_receive_buffer_bytes 3.3554432e+07",
 		"tandem_relay_uptime_seconds 1.5",
 	} {
 		if !strings.Contains(page, "\n"+line+"\n") {

@@ -19,6 +19,11 @@ var (
 	relayBytes      = describe("tandem_relay_bytes_total", "Bytes of UDP payload received (in) and forwarded (out).", "direction")
 	relayDrops      = describe("tandem_relay_drops_total", "Datagrams received and not forwarded, by reason. in = out + all drops.", "verdict")
 	relayOverflows  = describe("tandem_relay_overflows_total", "Datagrams the kernel dropped before the relay saw them: its receive buffer was full.")
+	relayUnmatched  = describe("tandem_relay_unmatched_total", "Datagrams that reached a shared socket without naming one of our addresses. Not among those received.")
+	relaySent       = describe("tandem_relay_sent_total", "Datagrams by the way they left.", "way")
+	relayReceiving  = describe("tandem_relay_receive_calls_total", "System calls that returned datagrams.")
+	relaySending    = describe("tandem_relay_send_calls_total", "System calls that sent datagrams.")
+	relayBuffer     = describe("tandem_relay_receive_buffer_bytes", "The smallest receive buffer in use, as the kernel gave it.")
 	relayBatch      = describe("tandem_relay_batch_packets", "Mean datagrams of one system call since the start.", "direction")
 	relayEarly      = describe("tandem_relay_ports_early_reuse_total", "Ports leased again before their preferred rest.")
 	relayEventsLost = describe("tandem_relay_events_lost_total", "Events that no controller took in time.")
@@ -38,8 +43,8 @@ func NewRelay(version string, stats func() control.Stats) prometheus.Gatherer {
 
 func (relay) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		relaySessions, relayOpened, relayClosed, relayPackets, relayBytes, relayDrops, relayOverflows, relayBatch, relayEarly,
-		relayEventsLost, relayUptime,
+		relaySessions, relayOpened, relayClosed, relayPackets, relayBytes, relayDrops, relayOverflows, relayUnmatched,
+		relaySent, relayReceiving, relaySending, relayBuffer, relayBatch, relayEarly, relayEventsLost, relayUptime,
 	} {
 		ch <- d
 	}
@@ -64,6 +69,13 @@ func (r relay) Collect(ch chan<- prometheus.Metric) {
 		counter(relayDrops, n, verdict)
 	}
 	counter(relayOverflows, s.Overflows)
+	counter(relayUnmatched, s.Unmatched)
+	for way, n := range s.Sent {
+		counter(relaySent, n, way)
+	}
+	counter(relayReceiving, s.RecvCalls)
+	counter(relaySending, s.SendCalls)
+	gauge(relayBuffer, float64(s.RcvBuf))
 	gauge(relayBatch, s.BatchIn, "in")
 	gauge(relayBatch, s.BatchOut, "out")
 	counter(relayEarly, s.EarlyReuse)

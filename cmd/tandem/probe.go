@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"tandem/internal/config"
+	"tandem/relay/netio"
+)
+
+// portsPerSession is how many sockets a session holds at most: RTP and RTCP on either side.
+const portsPerSession = 4
+
+// probe opens every engine on the configured addresses, tells what each would do on this machine, and closes it again.
+func probe(w io.Writer, cfg *config.Config, known []engine) error {
+	files, err := netio.RaiseFileLimit()
+	if err != nil {
+		return err
+	}
+	addresses := mediaAddresses(cfg)
+	fmt.Fprintf(w, "machine    Linux %s, %d processors; workers %d\n", kernelRelease(), runtime.NumCPU(), cfg.Media.Workers)
+	fmt.Fprintf(w, "addresses  %s\n", strings.Join(addresses, ", "))
+	fmt.Fprintf(w, "files      %d may be open: room for %d sessions with RTP and RTCP on ports of their own%s\n",
+		files, files/portsPerSession, tooFew(files, cfg.Media.Sessions))
+	if reserved, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_reserved_ports"); err == nil && strings.TrimSpace(string(reserved)) == "" {
+		fmt.Fprintln(w, "ports      net.ipv4.ip_local_reserved_ports is empty: other programs may take media ports, which are then not leased")
+	}
+	chosen := ""
+	for _, e := range known {
+		opened, err := e.open(engineOptions(cfg))
+		if err != nil {
+			fmt.Fprintf(w, "%-10s no: %v\n", e.name, err)
+			continue
+		}
+		fmt.Fprintf(w, "%-10s works%s\n", e.name, bufferOf(opened))
+		if chosen == "" {
+			chosen = e.name
+		}
+		if err := opened.Close(); err != nil {
+			return fmt.Errorf("close engine %s: %w", e.name, err)
+		}
+	}
+	if chosen == "" {
+		return fmt.Errorf("no engine works here with the addresses %s", strings.Join(addresses, ", "))
+	}
+	fmt.Fprintf(w, "auto       takes %s\n", chosen)
+	return nil
+}
+
+// engineOptions are what the relay itself would open an engine with.
+func engineOptions(cfg *config.Config) netio.Options {
+	o := netio.Options{Workers: cfg.Media.Workers, RcvBuf: cfg.Media.Buffer}
+	for _, text := range mediaAddresses(cfg) {
+		o.Addresses = append(o.Addresses, netip.MustParseAddr(text))
+	}
+	return o
+}
+
+// mediaAddresses returns every address of every network once.
+func mediaAddresses(cfg *config.Config) []string {
+	var all []string
+	for _, n := range cfg.Media.Networks {
+		for _, a := range n.Addresses {
+			all = append(all, a.String())
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func tooFew(files uint64, sessions int) string {
+	if files/portsPerSession >= uint64(sessions) {
+		return ""
+	}
+	return fmt.Sprintf(", media.sessions is %d; raise LimitNOFILE", sessions)
+}
+
+// bufferOf tells how large the engine's receive buffers turned out.
+func bufferOf(e netio.Engine) string {
+	if b, ok := e.(interface{ RcvBuf() int }); ok && b.RcvBuf() > 0 {
+		return fmt.Sprintf(", receive buffer %d bytes", b.RcvBuf())
+	}
+	return ""
+}
+
+func kernelRelease() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return "of unknown release"
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}

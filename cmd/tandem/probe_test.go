@@ -1,0 +1,37 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"tandem/internal/config"
+)
+
+func TestProbeTellsWhatEachEngineWouldDoAndWhatAutoTakes(t *testing.T) {
+	cfg := config.Embedded()
+	for _, c := range []struct {
+		name  string
+		known []engine
+		want  []string
+		fails bool
+	}{
+		{"the best works", []engine{stand("fast", nil), stand("plain", nil)}, []string{"fast       works", "plain      works", "auto       takes fast"}, false},
+		{"the best lacks something", []engine{stand("fast", errors.New("CAP_BPF is missing")), stand("plain", nil)},
+			[]string{"fast       no: CAP_BPF is missing", "auto       takes plain", "addresses  127.0.0.1"}, false},
+		{"none works", []engine{stand("fast", errors.New("nothing"))}, []string{"fast       no: nothing"}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := probe(&out, cfg, c.known); (err != nil) != c.fails {
+				t.Fatalf("error %v", err)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("no %q in\n%s", want, &out)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,130 @@
+package control
+
+import (
+	"encoding/json"
+	"math"
+	"reflect"
+	"strconv"
+)
+
+// appendJSON appends what json.Marshal(v) returns, byte for byte, without its buffers. With an error b may have grown.
+func appendJSON(b []byte, v any) ([]byte, error) {
+	if v == nil {
+		return append(b, "null"...), nil
+	}
+	at := reflect.ValueOf(v)
+	return appendValue(b, shapeOf(at.Type()), at)
+}
+
+func appendValue(b []byte, s *shape, v reflect.Value) ([]byte, error) {
+	if s.kind == foreign {
+		return appendForeign(b, v)
+	}
+	for ; s.pointer != nil; s = s.pointer {
+		if v.IsNil() {
+			return append(b, "null"...), nil
+		}
+		v = v.Elem()
+	}
+	switch s.kind {
+	case text:
+		return appendText(b, v.String())
+	case truth:
+		return strconv.AppendBool(b, v.Bool()), nil
+	case integer:
+		return strconv.AppendInt(b, v.Int(), 10), nil
+	case natural:
+		return strconv.AppendUint(b, v.Uint(), 10), nil
+	case decimal:
+		return appendDecimal(b, v)
+	case list:
+		return appendList(b, s, v)
+	case object:
+		return appendObject(b, s, v)
+	}
+	return appendForeign(b, v) // a dictionary, whose members json sorts
+}
+
+// appendForeign lets encoding/json write a value.
+func appendForeign(b []byte, v reflect.Value) ([]byte, error) {
+	if v.CanAddr() {
+		v = v.Addr() // a method of the pointer counts, as it does for encoding/json
+	}
+	encoded, err := json.Marshal(v.Interface())
+	return append(b, encoded...), err
+}
+
+// appendText appends a string. What json escapes, json writes: beside the obvious, what a browser might take for markup.
+func appendText(b []byte, s string) ([]byte, error) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			encoded, err := json.Marshal(s)
+			return append(b, encoded...), err
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"'), nil
+}
+
+// Between these, encoding/json writes a decimal without an exponent, as JavaScript does (ECMA-262, Number::toString).
+const (
+	leastPlain = 1e-6
+	mostPlain  = 1e21
+)
+
+func appendDecimal(b []byte, v reflect.Value) ([]byte, error) {
+	f := v.Float()
+	if a := math.Abs(f); v.Type().Bits() == 64 && (f == 0 || leastPlain <= a && a < mostPlain) {
+		return strconv.AppendFloat(b, f, 'f', -1, 64), nil
+	}
+	return appendForeign(b, v) // tiny, huge, short, or no number at all
+}
+
+func appendList(b []byte, s *shape, v reflect.Value) (_ []byte, err error) {
+	if v.IsNil() {
+		return append(b, "null"...), nil
+	}
+	b = append(b, '[')
+	for i := range v.Len() {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		if b, err = appendValue(b, s.elem, v.Index(i)); err != nil {
+			return b, err
+		}
+	}
+	return append(b, ']'), nil
+}
+
+func appendObject(b []byte, s *shape, v reflect.Value) (_ []byte, err error) {
+	b = append(b, '{')
+	first := true
+	for i := range s.fields {
+		f := &s.fields[i]
+		inner := v.Field(f.index)
+		if f.omitempty && isEmpty(inner) {
+			continue
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = append(b, f.label...)
+		if b, err = appendValue(b, f.shape, inner); err != nil {
+			return b, err
+		}
+	}
+	return append(b, '}'), nil
+}
+
+// isEmpty is what omitempty leaves out (encoding/json, Marshal).
+func isEmpty(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Array, reflect.Map, reflect.Slice, reflect.String:
+		return v.Len() == 0
+	case reflect.Struct:
+		return false
+	}
+	return v.IsZero()
+}
