@@ -3,14 +3,11 @@ package relay
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"tandem/internal/control"
 	"tandem/relay/netio"
-	"tandem/relay/ports"
 	"tandem/relay/srtp"
 )
 
@@ -90,7 +87,7 @@ func (r *Relay) Gone(c *control.Conn) {
 	}
 	now := netio.Now()
 	for _, s := range r.sessions {
-		if s.owner == h.Owner {
+		if s.owner.Value() == h.Owner {
 			s.alone = now
 		}
 	}
@@ -115,182 +112,6 @@ func (r *Relay) listeners(owner string) []*control.Conn {
 		}
 	}
 	return found
-}
-
-func (r *Relay) open(m control.Open) (any, error) {
-	if m.Generation == 0 {
-		m.Generation = 1
-	}
-	if err := checkOpen(&m); err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if s := r.sessions[m.ID]; s != nil {
-		if s.owner == m.Owner && s.generation == m.Generation {
-			return r.state(s), nil // the caller lost our answer
-		}
-		return nil, control.Errorf(control.CodeExists, "session %q is open: owner %q, generation %d; close it, or choose another id", m.ID, s.owner, s.generation)
-	}
-	legs := 0
-	for _, st := range m.Streams {
-		legs += len(st.Legs)
-	}
-	switch {
-	case r.stopped.Load() || r.draining:
-		return nil, control.Errorf(control.CodeDraining, "the relay is draining: it takes no new sessions")
-	case len(r.sessions) >= r.options.Sessions || legs > len(r.free):
-		return nil, control.Errorf(control.CodeFull, "the relay's limit of %d sessions is reached", r.options.Sessions)
-	}
-	s, changes, err := r.prepare(m)
-	if err != nil {
-		return nil, err
-	}
-	r.sessions[s.id], r.bySerial[s.serial] = s, s
-	r.opened++
-	r.join(s)
-	r.apply(s, changes)
-	return r.state(s), nil
-}
-
-// prepare plans a session and leases everything it needs, or gives back what it took.
-func (r *Relay) prepare(m control.Open) (*session, []*change, error) {
-	now := netio.Now()
-	r.serial++
-	s := &session{
-		id: m.ID, owner: m.Owner, opaque: m.Opaque, generation: m.Generation,
-		serial: r.serial, opened: now, alone: now, worker: r.workers[r.turn%len(r.workers)],
-	}
-	r.turn++
-	var changes []*change
-	for _, st := range m.Streams {
-		made := &stream{name: st.Name, kind: "rtp"}
-		for _, lm := range st.Legs {
-			c, err := r.draft(lm, st.Watch)
-			if err != nil {
-				return nil, nil, control.Errorf(control.CodeParams, "stream %q leg %q: %v", st.Name, lm.Name, err)
-			}
-			made.legs = append(made.legs, c.end)
-			changes = append(changes, c)
-		}
-		s.streams = append(s.streams, made)
-	}
-	if err := s.distinct(changes); err != nil {
-		return nil, nil, control.Errorf(control.CodeParams, "%v", err)
-	}
-	for i, c := range changes {
-		if err := r.lease(c.end, s.worker, now); err != nil {
-			for _, leased := range changes[:i] {
-				r.unlease(leased.end, now)
-				r.free = append(r.free, leased.end.index)
-			}
-			code := control.CodeInternal
-			if errors.Is(err, ports.ErrNone) || errors.Is(err, netio.ErrPortTaken) {
-				code = control.CodeNoPorts
-			}
-			return nil, nil, control.Errorf(code, "leg %q: %v", c.end.name, err)
-		}
-		c.end.index = r.free[len(r.free)-1]
-		r.free = r.free[:len(r.free)-1]
-	}
-	return s, changes, nil
-}
-
-// draft plans a new leg: its network and family, and what the message wants of it.
-func (r *Relay) draft(m control.Leg, watch *bool) (*change, error) {
-	e := &end{name: m.Name, network: r.network(m.Network), family: m.Family, mux: m.RTCP == "mux"}
-	if e.network == nil {
-		return nil, fmt.Errorf("network %q is unknown; known: %s", m.Network, r.networkNames())
-	}
-	e.dscp = e.network.DSCP
-	if e.family == "" {
-		e.family = familyOf(e.network.Addresses[0])
-	}
-	if !slices.ContainsFunc(e.network.Addresses, func(a netip.Addr) bool { return ofFamily(a, e.family) }) {
-		return nil, fmt.Errorf("network %s has no address of family %s", e.network.Name, e.family)
-	}
-	return e.plan(m, watch)
-}
-
-func (r *Relay) update(m control.Update) (any, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.sessions[m.ID]
-	if s == nil {
-		return nil, r.missing(m.ID)
-	}
-	if m.Generation == 0 {
-		return nil, control.Errorf(control.CodeParams, "generation: missing; session %q is at %d, so send %d or more", s.id, s.generation, s.generation+1)
-	}
-	if m.Generation < s.generation {
-		return nil, control.Errorf(control.CodeStale, "generation %d is older than session %q's %d", m.Generation, s.id, s.generation)
-	}
-	if m.Generation == s.generation {
-		return r.state(s), nil // the caller lost our answer
-	}
-	if m.Opaque != nil && len(*m.Opaque) > control.MaxOpaque {
-		return nil, control.Errorf(control.CodeParams, "opaque: %d bytes; at most %d", len(*m.Opaque), control.MaxOpaque)
-	}
-	var changes []*change
-	for i, sm := range m.Streams {
-		st := s.stream(sm.Name)
-		if st == nil {
-			return nil, control.Errorf(control.CodeParams, "session %q has no stream %q", s.id, sm.Name)
-		}
-		if slices.ContainsFunc(m.Streams[:i], func(o control.Stream) bool { return o.Name == sm.Name }) {
-			return nil, control.Errorf(control.CodeParams, "stream %q is named twice", sm.Name)
-		}
-		for _, e := range st.legs {
-			lm, mentioned := legNamed(sm.Legs, e.name)
-			if !mentioned && sm.Watch == nil {
-				continue
-			}
-			c, err := e.plan(lm, sm.Watch)
-			if err != nil {
-				return nil, control.Errorf(control.CodeParams, "stream %q leg %q: %v", sm.Name, e.name, err)
-			}
-			changes = append(changes, c)
-		}
-		for i, lm := range sm.Legs {
-			if slices.ContainsFunc(sm.Legs[:i], func(o control.Leg) bool { return o.Name == lm.Name }) {
-				return nil, control.Errorf(control.CodeParams, "stream %q leg %q is named twice", sm.Name, lm.Name)
-			}
-			if !slices.ContainsFunc(st.legs, func(e *end) bool { return e.name == lm.Name }) {
-				return nil, control.Errorf(control.CodeParams, "stream %q has no leg %q", sm.Name, lm.Name)
-			}
-			if lm.Network != "" || lm.Family != "" || lm.RTCP != "" {
-				return nil, control.Errorf(control.CodeParams, "stream %q leg %q: network, family and rtcp are for session.open; the ports are leased", sm.Name, lm.Name)
-			}
-		}
-	}
-	if err := s.distinct(changes); err != nil {
-		return nil, control.Errorf(control.CodeParams, "%v", err)
-	}
-	r.apply(s, changes)
-	s.generation = m.Generation
-	if m.Opaque != nil {
-		s.opaque = *m.Opaque
-	}
-	return r.state(s), nil
-}
-
-// legNamed finds a leg's message. One that is not mentioned changes nothing.
-func legNamed(legs []control.Leg, name string) (control.Leg, bool) {
-	for _, l := range legs {
-		if l.Name == name {
-			return l, true
-		}
-	}
-	return control.Leg{Name: name}, false
-}
-
-func (s *session) stream(name string) *stream {
-	for _, st := range s.streams {
-		if st.name == name {
-			return st
-		}
-	}
-	return nil
 }
 
 func (r *Relay) missing(id string) error {
@@ -337,7 +158,7 @@ func (r *Relay) list(m control.List) (any, error) {
 	defer r.mu.Unlock()
 	var ids []string
 	for id, s := range r.sessions {
-		if id > m.After && (m.Owner == "" || s.owner == m.Owner) {
+		if id > m.After && (m.Owner == "" || s.owner.Value() == m.Owner) {
 			ids = append(ids, id)
 		}
 	}

@@ -71,7 +71,7 @@ func (r *Relay) tell() {
 			continue // the session is gone
 		}
 		body := control.Event{
-			Session: s.id, Owner: s.owner,
+			Session: s.id, Owner: s.owner.Value(),
 			SSRC: ev.ssrc, After: ev.after, SilentMS: ev.silence / 1e6,
 		}
 		if ev.kind == expiring {
@@ -83,11 +83,11 @@ func (r *Relay) tell() {
 		for _, st := range s.streams {
 			for _, l := range st.legs {
 				if l.index == ev.leg {
-					body.Stream, body.Leg = st.name, l.name
+					body.Stream, body.Leg = st.name.Value(), l.name.Value()
 				}
 			}
 		}
-		listeners := r.listeners(s.owner)
+		listeners := r.listeners(s.owner.Value())
 		r.mu.Unlock()
 		for _, c := range listeners {
 			if !c.Notify(methods[ev.kind], body) {

@@ -6,57 +6,107 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"tandem/internal/control"
 	"tandem/relay/pin"
 	"tandem/relay/srtp"
 )
 
-// keys are the expanded keys of a leg. They are Go objects, rebuilt from the raw keys in the arena, and so live beside it.
+// retiredLife is how long a replaced receive key opens packets that were in flight.
+const retiredLife = 2 * time.Second
+
+// maxPastKeys bounds how many replaced receive keys are remembered with what they opened.
+const maxPastKeys = 8
+
+// maxUsedKeys bounds how many send keys one leg may go through.
+const maxUsedKeys = 64
+
+// keys are the receive keys that a leg had before. Few legs ever get a second one: these live beside the arena.
 type keys struct {
-	rx, tx  *srtp.Cipher
-	retired *retired
-	past    []*retired // replaced receive keys; their windows refuse replays if one comes back
+	retired *retired   // the last one, while it opens packets in flight
+	past    []*retired // their windows refuse replays if one comes back
 }
 
-// retired is a receive key that was replaced, and lives on for packets in flight.
+// retired is a receive key that was replaced, and what it opened.
 type retired struct {
-	cipher *srtp.Cipher
-	keys   srtp.Keys
-	rx     srtp.RX
-	from   pin.Addr // where we sent while it was in force
-	until  int64
+	keys schedules // until its time is over
+	said srtp.Keys
+	now  srtp.RXNow
+	rest srtp.RXRest
+	from pin.Addr // where we sent while it was in force
+
+	until int64 // when it opens nothing any more
 }
 
-// wipe overwrites the expanded keys.
-func (k *keys) wipe() {
-	for _, c := range []*srtp.Cipher{k.rx, k.tx} {
-		if c != nil {
-			c.Wipe()
-		}
+func (r *retired) received() srtp.Received { return srtp.Received{Now: &r.now, Rest: &r.rest} }
+
+// schedules are the expanded keys of one direction.
+type schedules struct {
+	rtp, rtcp srtp.Schedule
+}
+
+func (s *schedules) wipe() {
+	if s != nil {
+		s.rtp.Wipe()
+		s.rtcp.Wipe()
 	}
-	if k.retired != nil {
-		k.retired.cipher.Wipe()
+}
+
+// retire takes a leg's receive key out of service, but for packets in flight.
+func (w *worker) retire(index uint32, until int64) {
+	l, k := &w.legs[index], &w.cold[index]
+	r := &retired{keys: schedules{l.rxKey, k.rxRTCP}, said: k.said.rx, until: until}
+	r.received().Copy(w.rxOf(index))
+	r.from, _ = l.pin.SendTo()
+	before := w.keys[index]
+	if before == nil {
+		before = &keys{}
+		w.keys[index] = before
 	}
-	*k = keys{}
+	if len(before.past) == maxPastKeys {
+		before.past = slices.Delete(before.past, 0, 1)
+	}
+	before.retired, before.past = r, append(before.past, r)
+	l.flags |= renewed | retires
+}
+
+// forget ends the time of the key that was retired last. What it opened stays known.
+func (w *worker) forget(index uint32) {
+	if w.legs[index].flags&retires == 0 {
+		return
+	}
+	w.legs[index].flags &^= retires
+	w.keys[index].retired.keys.wipe()
+	w.keys[index].retired = nil
+}
+
+// recall returns what is known of a receive key that was replaced before, once; nil: nothing.
+func (w *worker) recall(index uint32, again *srtp.Keys) *retired {
+	if w.legs[index].flags&renewed == 0 {
+		return nil
+	}
+	k := w.keys[index]
+	i := slices.IndexFunc(k.past, func(p *retired) bool { return p.said.SameSecret(again) })
+	if i < 0 {
+		return nil
+	}
+	found := k.past[i]
+	k.past = slices.Delete(k.past, i, i+1)
+	return found
 }
 
 // planKeys takes new keys. Keys that are not new change nothing: rollover counters and windows stay.
 func planKeys(c *change, m *control.Leg) error {
-	w := &c.next
 	if m.RX != nil {
 		keys, err := parseKeys(m.RX)
 		if err != nil {
 			return fmt.Errorf("rx.%w", err)
 		}
-		if keys != w.rx && keys != (srtp.Keys{}) {
-			if c.rx, err = srtp.NewCipher(&keys); err != nil {
-				return fmt.Errorf("rx: %w", err)
-			}
-		}
-		if keys != w.rx {
-			w.rx = keys
-			w.policy.Epoch++
+		if keys != c.said.rx {
+			c.said.rx = keys
+			c.policy.Epoch++
+			c.rx = c.expand(&keys)
 		}
 	}
 	if m.TX != nil {
@@ -64,19 +114,42 @@ func planKeys(c *change, m *control.Leg) error {
 		if err != nil {
 			return fmt.Errorf("tx.%w", err)
 		}
-		if keys != w.tx && keys != (srtp.Keys{}) {
-			if slices.ContainsFunc(w.used, func(u srtp.Keys) bool { return u.SameSecret(&keys) }) {
-				return errors.New("tx.key: this leg has used this key before; its packet indices are spent, so make a new key")
+		if keys != c.said.tx {
+			if err := c.spend(&keys); err != nil {
+				return err
 			}
-			if len(w.used) == maxUsedKeys {
-				return fmt.Errorf("tx.key: this leg has gone through %d keys; open a new session", maxUsedKeys)
-			}
-			if c.tx, err = srtp.NewCipher(&keys); err != nil {
-				return fmt.Errorf("tx: %w", err)
-			}
-			w.used = append(w.used, keys)
+			c.said.tx = keys
+			c.tx = c.expand(&keys)
 		}
-		w.tx, w.carry = keys, m.TX.ROC == "carry"
+		c.carry = m.TX.ROC == "carry"
+	}
+	return nil
+}
+
+// expand derives the session keys; plain RTP has none.
+func (c *change) expand(k *srtp.Keys) *schedules {
+	s := &schedules{}
+	srtp.Derive(c.tier, k, &s.rtp, &s.rtcp)
+	return s
+}
+
+// spend gives up the send key of now for another one, which must be new.
+func (c *change) spend(next *srtp.Keys) error {
+	var spent []srtp.Keys
+	if c.spent != nil {
+		spent = slices.Clone(*c.spent)
+	}
+	if c.said.tx != (srtp.Keys{}) {
+		spent = append(spent, c.said.tx)
+	}
+	if slices.ContainsFunc(spent, func(k srtp.Keys) bool { return k.SameSecret(next) }) {
+		return errors.New("tx.key: this leg has used this key before; its packet indices are spent, so make a new key")
+	}
+	if *next != (srtp.Keys{}) && len(spent) == maxUsedKeys {
+		return fmt.Errorf("tx.key: this leg has gone through %d keys; open a new session", maxUsedKeys)
+	}
+	if c.spent = nil; len(spent) > 0 {
+		c.spent = &spent
 	}
 	return nil
 }

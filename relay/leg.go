@@ -5,63 +5,92 @@ import (
 	"tandem/relay/netio"
 	"tandem/relay/pin"
 	"tandem/relay/quality"
-	"tandem/relay/rtp"
 	"tandem/relay/srtp"
 	"tandem/relay/verdict"
 )
 
-// leg is the state of one end of a stream: what its peer may send us, and what we send to it. It lives in the arena
-// (no Go pointers, CLOCK_MONOTONIC times, raw keys), the fields in the order a packet needs them. The worker that owns the
-// leg's ports is the only one who reads or writes it.
+// leg is the hot state of one end of a stream: what a packet of media from its peer, or to it, needs, and nothing else. It lives in
+// the arena (no Go pointers, CLOCK_MONOTONIC times), in groups of one cache line each, in the order a packet meets them. A
+// packet reads the in-part of the leg it came to and the out-part of the leg it leaves by; the first two lines are in both.
+//
+// The worker that owns the leg's ports is the only one who reads or writes it; before the ports are entered in the worker's
+// table, that is the control side, and what only change writes the control side may read as well.
 type leg struct {
-	// A packet from the peer.
-	peer    uint32 // index of the leg at the other end of the stream; 0: no such leg, the slot is free
-	flags   flags
-	clockPT uint8     // payload type that clock belongs to
-	clock   uint32    // Hz
-	known   [2]uint64 // negotiated payload types, a bit each; all zero: any
-	pin     pin.State
-	rx      srtp.RX
-	heard   int64 // the last accepted packet; 0: none yet
-	ssrc    uint32
-	quality quality.Stream
-
-	// A packet to the peer.
+	// Who it is, where it listens, whom it trusts.
+	peer      uint32 // index of the leg at the other end of the stream; 0: no such leg, the slot is free
+	flags     flags
+	clockPT   uint8 // payload type that clock belongs to
+	_         uint8
+	clock     uint32      // Hz
 	rtp, rtcp netio.Local // our ports
-	out       mapping
-	tx        srtp.TX
+	pin       pin.State
 
-	// Signalling's word, and what is counted.
-	policy   pin.Policy
-	opened   int64 // when the session was opened
-	since    int64 // when silence began to count: signalled, resumed or watched
-	told     int64 // when silence was last reported; 0: not since the last packet
-	keyTold  int64 // when a key's age was last reported
-	payloads [control.MaxPayloads]payload
-	rxKeys   srtp.Keys
-	txKeys   srtp.Keys
-	in, sent control.Traffic
-	drops    verdict.Counters
-	place    uint32 // in the worker's round
-	session  uint64 // serial number of the session: an event about an earlier owner of the slot is recognised
+	// What is counted, and for how long it has been silent.
+	known           [2]uint64 // negotiated payload types, a bit each; all zero: any
+	heard           int64     // the last accepted packet; 0: none yet
+	since           int64     // when silence began to count: signalled, resumed or watched
+	in, inBytes     uint64    // from the peer, accepted
+	sent, sentBytes uint64    // to the peer
+
+	// A packet from the peer, and the next line one to the peer.
+	quality quality.Stream
+	rx      srtp.RXNow
+	tx      srtp.TXNow
+	out     mapping
+
+	// Expanded keys, six lines each. Legs of plain RTP do not touch them.
+	rxKey, txKey srtp.Schedule
+}
+
+// cold is the rest of a leg's state, in an array of its own: RTCP, drops, strangers, signalling, the watch. Writers as for leg.
+type cold struct {
+	pin     pin.Rest
+	session uint64 // serial number of the session: an event about an earlier owner of the slot is recognised
+	opened  int64  // when the session was opened
+	told    int64  // when silence was last reported
+	keyTold int64  // when a key's age was last reported; 0: never
+	place   uint32 // in the worker's round
+	said    word
+
+	rxRTCP, txRTCP   srtp.Schedule
+	inRTCP, sentRTCP uint64 // included in the packets of the hot part
+	drops            verdict.Counters
+}
+
+// word is what signalling said and no packet asks for. Only change writes it.
+type word struct {
+	pinned bool     // the pin mode was named, not derived
+	rtcp   pin.Addr // where the peer wants RTCP, if it named that
+	rx, tx srtp.Keys
+}
+
+// rare is what most legs never use: memory that is touched only once it is needed.
+type rare struct {
+	rx     srtp.RXRest
+	tx     srtp.TXRest
+	clocks [control.MaxPayloads]payload // negotiated payload types, if one has another clock than the default
 }
 
 // payload is one negotiated payload type.
 type payload struct {
-	clock uint32
+	clock uint32 // Hz; 0: the default
 	typ   uint8
 }
 
-// flags are what signalling said, a bit each.
+// flags are what signalling said, a bit each. Only change writes them.
 type flags uint16
 
 const (
-	hears     flags = 1 << iota // the direction lets media come from the peer
-	speaks                      // the direction lets media go to the peer
-	secure                      // SRTP in both directions: plain RTP neither leaves nor enters, even before the keys are there
-	muxed                       // RTCP shares the RTP port (RFC 5761)
-	watched                     // silence is reported
-	contested                   // the contest was reported
+	hears   flags = 1 << iota // the direction lets media come from the peer
+	speaks                    // the direction lets media go to the peer
+	secure                    // SRTP in both directions: plain RTP neither leaves nor enters, even before the keys are there
+	muxed                     // RTCP shares the RTP port (RFC 5761)
+	watched                   // silence is reported
+	clocked                   // a payload type has a clock of its own, in rare
+	keyedRX                   // there is a key to open with
+	keyedTX                   // there is a key to seal with
+	renewed                   // a receive key was replaced: it is among the worker's keys
+	retires                   // not long ago, and it may still open packets
 )
 
 // reports is our port that RTCP leaves by.
@@ -72,94 +101,17 @@ func (l *leg) reports() netio.Local {
 	return l.rtcp
 }
 
-// mapping is how the numbers of one direction change between the peers. The relay's own offset is what makes a sealed
-// index unique: the far side's restarts and jumps never reach the cipher (design rule: no nonce twice).
-type mapping struct {
-	in, out uint32 // SSRC as received, as sent
-	last    uint16 // highest sequence number received of in
-	offset  uint16 // added to every sequence number
-	begun   bool
-}
-
-// Sequence distances of RFC 3550 appendix A.1: beyond them the input restarted.
-const (
-	maxDropout  = 3000
-	maxMisorder = 100
-)
-
-// follow takes the next packet's SSRC and sequence number and returns those to send.
-func (m *mapping) follow(ssrc uint32, seq uint16, tx *srtp.TX) (uint32, uint16) {
-	switch ahead := int16(seq - m.last); {
-	case !m.begun:
-		m.rebase(ssrc, seq, tx)
-	case ssrc != m.in:
-		m.rebase(ssrc, seq, tx)
-	case ahead > 0 && ahead < maxDropout:
-		m.last = seq
-	case ahead <= 0 && ahead >= -maxMisorder: // late or twice: its own index, which seal refuses if it was used
-	default: // the sender restarted
-		m.rebase(ssrc, seq, tx)
-	}
-	return m.out, seq + m.offset
-}
-
-// rebase begins to follow a new run of sequence numbers: under its own SSRC while the send table has room for it, else
-// under the one in use, and above everything sealed before.
-func (m *mapping) rebase(ssrc uint32, seq uint16, tx *srtp.TX) {
-	if !m.begun || tx.Room(ssrc) {
-		m.out = ssrc
-	}
-	m.in, m.last, m.begun = ssrc, seq, true
-	m.offset = 0
-	if next, known := tx.Next(m.out); known {
-		m.offset = next - seq
-	}
-}
-
-// open authenticates and decrypts an RTP packet in place. It returns the new length, and whether the packet is newer than
-// all before it.
-func (l *leg) open(k *keys, data []byte, view rtp.View, now int64) (n int, fresh, late bool, v verdict.Verdict) {
-	if l.flags&secure == 0 {
-		return len(data), true, false, verdict.Forward
-	}
-	if k.rx == nil {
-		return 0, false, false, verdict.NoKey
-	}
-	newest, known := l.rx.Highest(view.SSRC)
-	n, index, v := k.rx.OpenRTP(&l.rx, data, view.Header)
-	if v != verdict.Forward && k.retired != nil && now < k.retired.until {
-		if n, _, old := k.retired.cipher.OpenRTP(&k.retired.rx, data, view.Header); old == verdict.Forward {
-			return n, false, true, old
-		}
-	}
-	return n, !known || index > newest, false, v
-}
-
-// openRTCP is open for RTCP.
-func (l *leg) openRTCP(k *keys, data []byte, now int64) (n int, v verdict.Verdict) {
-	if l.flags&secure == 0 {
-		return len(data), verdict.Forward
-	}
-	if k.rx == nil {
-		return 0, verdict.NoKey
-	}
-	n, v = k.rx.OpenRTCP(&l.rx, data)
-	if v != verdict.Forward && k.retired != nil && now < k.retired.until {
-		if n, old := k.retired.cipher.OpenRTCP(&k.retired.rx, data); old == verdict.Forward {
-			return n, old
-		}
-	}
-	return n, v
-}
-
 // clockOf returns the clock rate of a payload type, in Hz.
-func (l *leg) clockOf(pt uint8) uint32 {
+func (l *leg) clockOf(r *rare, pt uint8) uint32 {
+	if l.flags&clocked == 0 {
+		return defaultClock
+	}
 	if pt == l.clockPT && l.clock != 0 {
 		return l.clock
 	}
 	clock := uint32(defaultClock)
-	for i := range l.payloads {
-		if p := &l.payloads[i]; p.typ == pt && p.clock != 0 {
+	for i := range r.clocks {
+		if p := &r.clocks[i]; p.typ == pt && p.clock != 0 {
 			clock = p.clock
 			break
 		}
@@ -174,38 +126,4 @@ const defaultClock = 8000
 // knows tells whether the payload type was negotiated.
 func (l *leg) knows(pt uint8) bool {
 	return l.known == [2]uint64{} || l.known[pt>>6&1]&(1<<(pt&63)) != 0
-}
-
-// seal writes the numbers of this direction into an RTP packet for the leg's peer and encrypts it in place.
-func (l *leg) seal(k *keys, data []byte, v rtp.View) (n int, fate verdict.Verdict) {
-	if l.flags&secure == 0 {
-		l.out.in, l.out.out, l.out.last, l.out.offset, l.out.begun = v.SSRC, v.SSRC, v.Seq, 0, true
-		return len(data), verdict.Forward
-	}
-	if k.tx == nil {
-		return 0, verdict.NoKey
-	}
-	ssrc, seq := l.out.follow(v.SSRC, v.Seq, &l.tx)
-	rtp.PutSSRC(data, ssrc)
-	rtp.PutSeq(data, seq)
-	return k.tx.SealRTP(&l.tx, data, v.Header)
-}
-
-// sealRTCP maps the SSRCs and sequence numbers of a compound packet from the other leg and encrypts it in place.
-func (l *leg) sealRTCP(k *keys, data []byte, from *leg) (n int, fate verdict.Verdict) {
-	if l.out.begun || from.out.begun {
-		m := rtp.Mapping{
-			SenderIn: l.out.in, SenderOut: l.out.out,
-			MediaOut: from.out.out, MediaIn: from.out.in,
-			SeqOffset: from.out.offset,
-		}
-		rtp.RewriteRTCP(data, &m)
-	}
-	if l.flags&secure == 0 {
-		return len(data), verdict.Forward
-	}
-	if k.tx == nil {
-		return 0, verdict.NoKey
-	}
-	return k.tx.SealRTCP(&l.tx, data)
 }

@@ -187,7 +187,7 @@ func TestAHeldCallOutlivesARestartOfItsController(t *testing.T) {
 	s := h.relay.sessions["one"]
 	s.worker.do(func(int64) {
 		for _, e := range s.streams[0].legs {
-			s.worker.legs[e.index].opened = 1
+			s.worker.cold[e.index].opened = 1
 		}
 	})
 	h.relay.closeOrphans(netio.Now())

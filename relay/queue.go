@@ -76,7 +76,7 @@ func (r *ring) release() { r.head.Add(1) }
 
 // divert hands a packet that is neither RTP nor RTCP to whoever asked for such packets. Until somebody does, it is dropped
 // under the name of what it is.
-func (q *beside) divert(s *step, p *netio.Packet) verdict.Verdict {
+func (q *beside) divert(s *step, session uint64, p *netio.Packet) verdict.Verdict {
 	if !q.diverting {
 		switch s.kind {
 		case rtp.STUN:
@@ -93,7 +93,7 @@ func (q *beside) divert(s *step, p *netio.Packet) verdict.Verdict {
 	if to == nil {
 		return verdict.DivertFull
 	}
-	to.leg, to.session, to.kind, to.address = s.key, s.leg.session, s.kind, p.Src
+	to.leg, to.session, to.kind, to.address = s.in(), session, s.kind, p.Src
 	to.n = copy(to.data[:], p.Data)
 	q.diverted.publish()
 	return verdict.Diverted
@@ -145,32 +145,28 @@ func (w *worker) originate() {
 
 // address finds where an injected packet leaves, and seals it.
 func (w *worker) address(from *slot, p *netio.Packet) verdict.Verdict {
-	l := &w.legs[from.leg]
-	if l.session != from.session || l.peer == 0 {
+	l, k := &w.legs[from.leg], &w.cold[from.leg]
+	if k.session != from.session || l.peer == 0 {
 		return verdict.Unleased
 	}
-	n, v := 0, verdict.Forward
-	to, ok := l.pin.SendTo(&l.policy)
+	to, ok := l.pin.SendTo()
 	p.Out = l.rtp
 	if from.kind == rtp.RTCP {
-		to, ok = l.pin.SendRTCPTo(&l.policy)
+		to, ok = l.pin.SendRTCPTo(&k.pin)
 		p.Out = l.reports()
 	}
 	if !ok {
 		return verdict.NoDestination
 	}
-	p.Dst = netio.Addr(to)
+	p.Dst, p.Verdict = netio.Addr(to), verdict.Forward
 	if from.kind == rtp.RTCP {
-		n, v = l.sealRTCP(&w.keys[from.leg], p.Data, &w.legs[l.peer])
-	} else {
-		view, bad := rtp.Parse(p.Data)
-		if bad != verdict.Forward {
-			return bad
-		}
-		n, v = l.seal(&w.keys[from.leg], p.Data, view)
+		w.sealRTCP(p, from.leg)
+		return p.Verdict
 	}
-	if v == verdict.Forward {
-		p.Data = p.Data[:n]
+	view, bad := rtp.Parse(p.Data)
+	if bad != verdict.Forward {
+		return bad
 	}
-	return v
+	w.sealRTP(p, from.leg, view)
+	return p.Verdict
 }

@@ -14,15 +14,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"reflect"
-	"slices"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"tandem/internal/control"
 	"tandem/relay/netio"
-	"tandem/relay/ports"
+	"tandem/relay/srtp"
+	"tandem/relay/srtp/kernel"
 )
 
 // Options say what a relay is opened with. The zero value of a field means its default.
@@ -42,6 +42,9 @@ type Options struct {
 	PortsPrefer, PortsNever time.Duration
 	// Open makes the engine for the addresses of all networks, in slot order. Default netio.OpenSockets.
 	Open func(netio.Options) (netio.Engine, error)
+	// Crypto names the processor features that SRTP may use (kernel.ParseTier). Default: the environment variable TANDEM_CRYPTO, else
+	// all that this processor has.
+	Crypto string
 	// Version is what relay.hello says.
 	Version string
 	// Log gets one line an event. Default slog.Default.
@@ -55,6 +58,7 @@ type Network struct {
 	Low, High uint16     // inclusive
 	Advertise netip.Addr // for SDP, instead of the address; may be invalid
 	DSCP      uint8      // of what leaves, unless a leg says otherwise
+	UDP       bool       // what leaves takes a UDP socket, whatever faster way the engine has
 }
 
 // Defaults of Options.
@@ -65,19 +69,7 @@ const (
 	defaultOrphan   = 10 * time.Minute
 	defaultPrefer   = 60 * time.Second
 	defaultNever    = 5 * time.Second
-	commandDepth    = 256
 )
-
-// arenaVersion stamps the layout of the leg arena: a successor process takes over only an arena it understands.
-const arenaVersion = 1
-
-// arenaHeader begins the state that outlives a process.
-type arenaHeader struct {
-	magic   [8]byte
-	version uint32
-	size    uint32 // of one leg, in bytes
-	legs    uint32
-}
 
 // Relay is a running media plane.
 type Relay struct {
@@ -86,14 +78,13 @@ type Relay struct {
 	engine   netio.Engine
 	registry *netio.Registry
 	networks []*network
-	table    [][]uint32 // by slot and port; each entry belongs to the worker that owns the port
-	legs     []leg
-	keys     []keys
-	workers  []*worker
-	events   events
-	boot     string
-	started  time.Time
-	unmap    []func() error
+	arena
+	tier    kernel.Tier // of the processor, for SRTP
+	workers []*worker
+	events  events
+	boot    string
+	started time.Time
+	unmap   []func() error
 
 	mu       sync.Mutex // everything below; never taken by a worker
 	sessions map[string]*session
@@ -101,8 +92,8 @@ type Relay struct {
 	closed   map[string]final
 	order    []string // ids of closed, oldest first
 	serial   uint64
-	free     []uint32 // leg slots
-	turn     int      // the worker of the next session
+	slots    slots
+	turn     int // the worker of the next session
 	conns    map[*control.Conn]control.Hello
 	draining bool
 	opened   uint64
@@ -115,20 +106,17 @@ type Relay struct {
 	telling sync.WaitGroup
 }
 
-// network is a Network with its slots and leases.
-type network struct {
-	Network
-	slots []int // index of each address in the engine
-	pools []*ports.Pool
-	turn  int
-}
-
 // Open opens the engine and starts the workers. The relay then answers as a control.Handler until Close.
 func Open(o Options) (*Relay, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
+	tier, err := chooseTier(o.Crypto)
+	if err != nil {
+		return nil, err
+	}
 	r := &Relay{
+		tier:    tier,
 		options: o, log: o.Log, registry: netio.NewRegistry(nil), started: time.Now(),
 		sessions: map[string]*session{}, bySerial: map[uint64]*session{}, closed: map[string]final{},
 		conns: map[*control.Conn]control.Hello{}, quit: make(chan struct{}),
@@ -148,16 +136,20 @@ func Open(o Options) (*Relay, error) {
 	if err := r.makeArena(len(addresses)); err != nil {
 		return nil, errors.Join(err, r.release())
 	}
-	engine, err := o.Open(netio.Options{Addresses: addresses, Workers: o.Workers, Registry: r.registry})
+	engine, err := o.Open(netio.Options{
+		Addresses: addresses, Workers: o.Workers, Registry: r.registry, UDP: r.byUDP(len(addresses)), Log: o.Log,
+	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("media engine: %w", err), r.release())
 	}
 	r.engine = engine
 	for i := range o.Workers {
 		w := &worker{
-			id: i, relay: r, queue: engine.Queue(i), table: r.table, legs: r.legs, keys: r.keys,
-			seed: binary.LittleEndian.Uint64(seed[8:]), commands: make(chan func(int64), commandDepth),
+			id: i, relay: r, queue: engine.Queue(i), arena: r.arena, keys: map[uint32]*keys{},
+			seed: binary.LittleEndian.Uint64(seed[8:]), commands: commands{queue: make(chan func(int64), commandDepth)},
+			mine: make([]uint32, 0, len(r.legs)),
 		}
+		w.jobs.scratch = srtp.NewScratch(r.tier)
 		w.beside.diverted.slots = make([]slot, ringSlots)
 		w.beside.injected.slots = make([]slot, ringSlots)
 		r.workers = append(r.workers, w)
@@ -202,59 +194,22 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// addNetwork gives a network its slots and pools. An address that two networks share is one slot; their ranges must not
-// overlap, which the configuration checks.
-func (r *Relay) addNetwork(n Network, addresses *[]netip.Addr) (*network, error) {
-	if n.DSCP > 63 {
-		return nil, fmt.Errorf("relay: media network %q: DSCP %d; use 0 to 63", n.Name, n.DSCP)
+// chooseTier returns the processor features of that name, or the environment's, or the best there are.
+func chooseTier(name string) (kernel.Tier, error) {
+	if name == "" {
+		name = os.Getenv("TANDEM_CRYPTO")
 	}
-	if n.Name == "" || len(n.Addresses) == 0 {
-		return nil, fmt.Errorf("relay: media network %q has no name or no address", n.Name)
+	if name == "" {
+		return kernel.Best(), nil
 	}
-	made := &network{Network: n}
-	for _, a := range n.Addresses {
-		pool, err := ports.New(ports.Options{Low: n.Low, High: n.High, Prefer: r.options.PortsPrefer, Never: r.options.PortsNever})
-		if err != nil {
-			return nil, fmt.Errorf("media network %s: %w", n.Name, err)
-		}
-		slot := slices.Index(*addresses, a)
-		if slot < 0 {
-			slot = len(*addresses)
-			*addresses = append(*addresses, a)
-		}
-		made.slots = append(made.slots, slot)
-		made.pools = append(made.pools, pool)
-	}
-	return made, nil
-}
-
-// makeArena maps the state that the workers share out among them: legs, and the table from ports to legs.
-func (r *Relay) makeArena(slots int) error {
-	header, unmap, err := netio.MapArena[arenaHeader](r.registry, "arena/header", 1)
+	tier, err := kernel.ParseTier(name)
 	if err != nil {
-		return err
+		return tier, fmt.Errorf("relay: TANDEM_CRYPTO: %w", err)
 	}
-	r.unmap = append(r.unmap, unmap)
-	count := r.options.Sessions*control.MaxStreams*control.MaxLegs + 1 // slot 0 is "no leg"
-	if r.legs, unmap, err = netio.MapArena[leg](r.registry, "arena/legs", count); err != nil {
-		return err
+	if !kernel.Have(tier) {
+		return tier, fmt.Errorf("relay: TANDEM_CRYPTO: %s needs processor features that this machine has not; its best is %s", tier, kernel.Best())
 	}
-	r.unmap = append(r.unmap, unmap)
-	header[0] = arenaHeader{magic: [8]byte{'t', 'a', 'n', 'd', 'e', 'm'}, version: arenaVersion, size: uint32(reflect.TypeFor[leg]().Size()), legs: uint32(count)}
-	table, unmap, err := netio.MapArena[uint32](r.registry, "arena/ports", slots<<16)
-	if err != nil {
-		return err
-	}
-	r.unmap = append(r.unmap, unmap)
-	for slot := range slots {
-		r.table = append(r.table, table[slot<<16:(slot+1)<<16])
-	}
-	r.keys = make([]keys, count)
-	r.free = make([]uint32, 0, count)
-	for index := count - 1; index > 0; index-- {
-		r.free = append(r.free, uint32(index))
-	}
-	return nil
+	return tier, nil
 }
 
 // serve starts what runs until Close.
@@ -298,13 +253,4 @@ func (r *Relay) release() error {
 	}
 	r.registry.CloseAll()
 	return errors.Join(all...)
-}
-
-// do runs f in the worker's thread, between two batches, and waits until it has. Callers hold r.mu and so never find the
-// relay closed.
-func (w *worker) do(f func(now int64)) {
-	done := make(chan struct{})
-	w.commands <- func(now int64) { f(now); close(done) }
-	w.queue.Wake()
-	<-done
 }

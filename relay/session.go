@@ -1,214 +1,113 @@
 package relay
 
 import (
-	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
+	"unique"
 
 	"tandem/internal/control"
 	"tandem/relay/netio"
-	"tandem/relay/ports"
+	"tandem/relay/quality"
 	"tandem/relay/srtp"
 )
 
-// session joins legs. It is the control side's view; what packets change is in the arena.
+// session joins legs. It is the control side's view, and holds only what is not in the arena.
+// Names repeat from session to session, and each is kept once.
 type session struct {
-	id, owner  string
-	opaque     string
+	id, opaque string
+	owner      unique.Handle[string]
 	generation uint64
 	serial     uint64
 	opened     int64
 	alone      int64 // when its last controller went; before that, opened
 	worker     *worker
-	streams    []*stream
+	streams    []stream
 }
 
 // stream is one flow of media between named legs. More than two legs, and kinds other than rtp, have their place here and
 // no use yet.
 type stream struct {
-	name, kind string
-	legs       []*end
+	name unique.Handle[string]
+	legs []end
 }
 
 // end is the control side of a leg: its slot in the arena, and the lease of its ports.
 type end struct {
-	name      string
-	index     uint32
+	name      unique.Handle[string]
 	network   *network
-	family    string // "ip4" or "ip6"
-	mux       bool   // leased as one port
-	at        int    // index of the address in the network
+	spent     *[]srtp.Keys // send keys given up: none may come back, its indices are spent. Nil: none
+	index     uint32
 	rtp, rtcp netio.Local
+	at        uint16 // index of the address in the network
 	dscp      uint8
-	remote    netip.AddrPort // as signalled
-	codec     string         // encoding name of the first payload type, for the MOS estimate
-	wants     wants
+	codec     quality.Codec // of the first payload type, for the MOS estimate
+}
+
+// mux tells whether the leg has one port for RTP and RTCP.
+func (e *end) mux() bool { return e.rtp == e.rtcp }
+
+// legs visits every leg of the session.
+func (s *session) legs(visit func(*end)) {
+	for i := range s.streams {
+		for k := range s.streams[i].legs {
+			visit(&s.streams[i].legs[k])
+		}
+	}
+}
+
+func (s *session) stream(name string) *stream {
+	for i := range s.streams {
+		if s.streams[i].name.Value() == name {
+			return &s.streams[i]
+		}
+	}
+	return nil
 }
 
 // distinct refuses a send key of ours with which somebody else in the session seals too: SSRCs are the peers' choice, and
 // two senders of one SSRC under one key use each nonce twice. What two peers do with their own keys is theirs.
-func (s *session) distinct(changes []*change) error {
+func (r *Relay) distinct(s *session, changes []change) error {
 	type sender struct {
-		who  string
-		keys *srtp.Keys
-		ours bool
+		stream, leg, way string
+		keys             *srtp.Keys
+		ours             bool
 	}
-	var senders []sender
-	for _, st := range s.streams {
-		for _, e := range st.legs {
-			w := &e.wants
-			if i := slices.IndexFunc(changes, func(c *change) bool { return c.end == e }); i >= 0 {
-				w = &changes[i].next
+	senders := make([]sender, 0, 2*control.MaxStreams*control.MaxLegs)
+	for i := range s.streams {
+		st := &s.streams[i]
+		for k := range st.legs {
+			e := &st.legs[k]
+			said := &r.cold[e.index].said
+			if i := slices.IndexFunc(changes, func(c change) bool { return c.end == e }); i >= 0 {
+				said = &changes[i].said
 			}
-			who := fmt.Sprintf("stream %q leg %q ", st.name, e.name)
-			senders = append(senders, sender{who + "rx", &w.rx, false}, sender{who + "tx", &w.tx, true})
+			senders = append(senders,
+				sender{st.name.Value(), e.name.Value(), "rx", &said.rx, false}, sender{st.name.Value(), e.name.Value(), "tx", &said.tx, true})
 		}
 	}
 	for i, a := range senders {
 		for _, b := range senders[:i] {
 			if (a.ours || b.ours) && a.keys.SameSecret(b.keys) {
-				return fmt.Errorf("%s and %s have the same key: we seal with a key that nobody else has, so make a new tx key", b.who, a.who)
+				return fmt.Errorf("stream %q leg %q %s and stream %q leg %q %s have the same key: we seal with a key that nobody else has, so make a new tx key",
+					b.stream, b.leg, b.way, a.stream, a.leg, a.way)
 			}
 		}
 	}
 	return nil
 }
 
-// final is a closed session's last state, kept for a caller who lost the answer.
-type final struct {
-	state control.SessionState
-	until time.Time
-}
-
-// finalKept is how long the counters of a closed session can be asked for.
-const finalKept = 60 * time.Second
-
-// bindTries bounds how many taken ports one lease may run into before it gives up.
-const bindTries = 32
-
-// lease finds a free port, or pair, on one of the network's addresses of the family, and binds it.
-func (r *Relay) lease(e *end, w *worker, now int64) error {
-	var last error
-	for range e.network.pools {
-		at := e.network.turn % len(e.network.pools)
-		e.network.turn++
-		if !ofFamily(e.network.Addresses[at], e.family) {
-			continue
-		}
-		for range bindTries {
-			port, early, err := leaseFrom(e.network.pools[at], e.mux, now)
-			if err != nil {
-				last = err
-				break
-			}
-			if early {
-				r.early++
-			}
-			e.at, e.rtp = at, netio.MakeLocal(e.network.slots[at], port)
-			if e.rtcp = e.rtp; !e.mux {
-				e.rtcp++
-			}
-			if last = r.bind(e, w, now); last == nil {
-				return nil
-			}
-			if !errors.Is(last, netio.ErrPortTaken) {
-				return last
-			}
-		}
-	}
-	return last
-}
-
-func leaseFrom(p *ports.Pool, mux bool, now int64) (uint16, bool, error) {
-	if mux {
-		return p.LeaseOne(now)
-	}
-	return p.LeasePair(now)
-}
-
-// bind opens the leg's ports in the engine; if one is taken, both rest as if they had been used.
-func (r *Relay) bind(e *end, w *worker, now int64) error {
-	pool := e.network.pools[e.at]
-	if err := r.engine.Bind(w.id, e.rtp); err != nil {
-		pool.Refuse(now, e.rtp.Port())
-		if e.rtcp != e.rtp {
-			pool.Release(now, e.rtcp.Port())
-		}
-		return err
-	}
-	if e.rtcp != e.rtp {
-		if err := r.engine.Bind(w.id, e.rtcp); err != nil {
-			r.engine.Unbind(e.rtp)
-			pool.Release(now, e.rtp.Port())
-			pool.Refuse(now, e.rtcp.Port())
-			return err
-		}
-	}
-	if err := r.mark(e, e.dscp); err != nil {
-		r.unlease(e, now)
-		return err
-	}
-	return nil
-}
-
-// mark sets the DSCP of what leaves by the leg's ports.
-func (r *Relay) mark(e *end, dscp uint8) error {
-	e.dscp = dscp
-	if err := r.engine.SetDSCP(e.rtp, dscp); err != nil {
-		return err
-	}
-	if e.rtcp != e.rtp {
-		return r.engine.SetDSCP(e.rtcp, dscp)
-	}
-	return nil
-}
-
-// unlease gives a leg's ports back; they rest before the next call gets them.
-func (r *Relay) unlease(e *end, now int64) {
-	pool := e.network.pools[e.at]
-	r.engine.Unbind(e.rtp)
-	pool.Release(now, e.rtp.Port())
-	if e.rtcp != e.rtp {
-		r.engine.Unbind(e.rtcp)
-		pool.Release(now, e.rtcp.Port())
-	}
-}
-
-func familyOf(a netip.Addr) string {
-	if a.Is4() {
-		return "ip4"
-	}
-	return "ip6"
-}
-
-func ofFamily(a netip.Addr, family string) bool {
-	return a.Is4() == (family == "ip4")
-}
-
-// join builds the session's legs in the arena: from the next batch on, the worker knows them.
-func (r *Relay) join(s *session) {
-	s.worker.do(func(now int64) {
-		for _, st := range s.streams {
-			for i, e := range st.legs {
-				l := &s.worker.legs[e.index]
-				*l = leg{
-					peer: st.legs[1-i].index, rtp: e.rtp, rtcp: e.rtcp,
-					flags: hears | speaks | watched, session: s.serial, opened: now, since: now,
-				}
-				s.worker.keys[e.index] = keys{}
-				s.worker.own(e)
-			}
-		}
-	})
+// join enters the session's legs, which are ready in the arena, among those of its worker: from the next batch on, it knows
+// them. Nobody waits for that: what a peer sends after it learnt the ports is looked at later still.
+func (s *session) join() {
+	s.worker.ask(func(int64) { s.legs(s.worker.own) })
 }
 
 // own enters a leg into the worker's table and round.
 func (w *worker) own(e *end) {
 	w.table[e.rtcp.Slot()][e.rtcp.Port()] = e.index<<1 | 1
 	w.table[e.rtp.Slot()][e.rtp.Port()] = e.index << 1
-	w.legs[e.index].place = uint32(len(w.mine))
+	w.cold[e.index].place = uint32(len(w.mine))
 	w.mine = append(w.mine, e.index)
 }
 
@@ -217,35 +116,52 @@ func (w *worker) disown(e *end) {
 	w.table[e.rtcp.Slot()][e.rtcp.Port()] = 0
 	w.table[e.rtp.Slot()][e.rtp.Port()] = 0
 	last := w.mine[len(w.mine)-1]
-	place := w.legs[e.index].place
-	w.mine[place], w.legs[last].place = last, place
+	place := w.cold[e.index].place
+	w.mine[place], w.cold[last].place = last, place
 	w.mine = w.mine[:len(w.mine)-1]
-	w.keys[e.index].wipe()
-	w.legs[e.index] = leg{}
+	w.wipe(e.index)
 }
 
 // end closes a session and returns its final state. The caller holds r.mu.
 func (r *Relay) end(s *session) control.SessionState {
-	state := r.look(s, s.worker.disown)
-	state.Closed = true
-	now := netio.Now()
-	for _, st := range s.streams {
-		for _, e := range st.legs {
-			r.unlease(e, now)
-			r.free = append(r.free, e.index)
-			clear(e.wants.used)
-			e.wants = wants{}
+	tallies, now := s.look(s.worker.disown)
+	s.legs(func(e *end) {
+		r.unlease(e, now)
+		if e.spent != nil {
+			clear(*e.spent)
+			e.spent = nil
 		}
+	})
+	for i := range s.streams {
+		r.slots.give(s.streams[i].legs[0].index)
 	}
 	delete(r.sessions, s.id)
 	delete(r.bySerial, s.serial)
 	r.ended++
-	r.keep(state)
+	f := final{session: s, tallies: tallies, at: now, until: time.Now().Add(finalKept)}
+	r.keep(f)
+	return f.state()
+}
+
+// final is what a closed session came to, kept for a caller who lost the answer.
+type final struct {
+	session *session
+	tallies []tally
+	at      int64 // when it was closed
+	until   time.Time
+}
+
+// finalKept is how long the counters of a closed session can be asked for.
+const finalKept = 60 * time.Second
+
+func (f *final) state() control.SessionState {
+	state := f.session.state(f.tallies, f.at)
+	state.Closed = true
 	return state
 }
 
 // keep remembers a closed session's counters for a while.
-func (r *Relay) keep(state control.SessionState) {
+func (r *Relay) keep(f final) {
 	now := time.Now()
 	for len(r.order) > 0 {
 		oldest, ok := r.closed[r.order[0]]
@@ -255,16 +171,20 @@ func (r *Relay) keep(state control.SessionState) {
 		delete(r.closed, r.order[0])
 		r.order = r.order[1:]
 	}
-	if _, again := r.closed[state.ID]; !again {
-		r.order = append(r.order, state.ID)
+	id := f.session.id
+	if _, again := r.closed[id]; !again {
+		r.order = append(r.order, id)
 	}
-	r.closed[state.ID] = final{state: state, until: now.Add(finalKept)}
+	r.closed[id] = f
 }
 
 // recall returns a closed session's final state while it is kept.
 func (r *Relay) recall(id string) (control.SessionState, bool) {
 	f, ok := r.closed[id]
-	return f.state, ok && time.Now().Before(f.until)
+	if !ok || !time.Now().Before(f.until) {
+		return control.SessionState{}, false
+	}
+	return f.state(), true
 }
 
 // closeOrphans ends the sessions whose owner has no controller and whose legs have been silent for the configured time.
@@ -272,20 +192,24 @@ func (r *Relay) closeOrphans(now int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.sessions {
-		if r.attended(s.owner) {
+		if r.attended(s.owner.Value()) || now-s.alone < int64(r.options.Orphan) {
 			continue
 		}
-		var indices []uint32
-		for _, st := range s.streams {
-			for _, e := range st.legs {
-				indices = append(indices, e.index)
-			}
-		}
-		silence := int64(0)
-		s.worker.do(func(int64) { silence = s.worker.silence(indices, now) })
-		if min(silence, now-s.alone) >= int64(r.options.Orphan) {
+		var silence int64
+		s.worker.do(func(int64) { silence = s.silence(now) })
+		if silence >= int64(r.options.Orphan) {
 			r.end(s)
-			r.log.Info("orphan closed", "session", s.id, "owner", s.owner, "silent", time.Duration(silence))
+			r.log.Info("orphan closed", "session", s.id, "owner", s.owner.Value(), "silent", time.Duration(silence))
 		}
 	}
+}
+
+// silence returns for how long no leg was heard, in nanoseconds: since the last packet or, before any, since the session was
+// opened. Worker only.
+func (s *session) silence(now int64) int64 {
+	latest := int64(0)
+	s.legs(func(e *end) {
+		latest = max(latest, s.worker.legs[e.index].heard, s.worker.cold[e.index].opened)
+	})
+	return now - latest
 }

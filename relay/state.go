@@ -7,78 +7,120 @@ import (
 
 	"tandem/internal/control"
 	"tandem/relay/netio"
+	"tandem/relay/pin"
+	"tandem/relay/quality"
 	"tandem/relay/srtp"
 	"tandem/relay/verdict"
 )
 
-// state describes a session, with its counters as of now. The caller holds r.mu.
-func (r *Relay) state(s *session) control.SessionState { return r.look(s, func(*end) {}) }
+// tally is what the arena knows of a leg at one moment, keys left out: all that an answer needs from the worker.
+type tally struct {
+	remote, pinned pin.Addr
+	heard          int64
+	quality        quality.Stream
+	in, out        control.Traffic
+	drops          map[string]uint64 // nil: none
+	flags          flags
+	mode           pin.Mode
+	rx, tx         srtp.Suite
+}
 
-// look is state, and has the worker do something to each leg the moment after it was looked at.
-func (r *Relay) look(s *session, after func(*end)) control.SessionState {
-	count := 0
-	for _, st := range s.streams {
-		count += len(st.legs)
+// take reads the leg. Worker only, or before the worker knows the leg.
+func (t *tally) take(l *leg, k *cold) {
+	*t = tally{
+		remote: k.pin.Policy().Signalled, heard: l.heard, quality: l.quality,
+		in:    control.Traffic{Packets: l.in, Bytes: l.inBytes, RTCP: k.inRTCP},
+		out:   control.Traffic{Packets: l.sent, Bytes: l.sentBytes, RTCP: k.sentRTCP},
+		flags: l.flags, mode: k.pin.Policy().Mode, rx: k.said.rx.Suite(), tx: k.said.tx.Suite(),
 	}
-	seen := make([]leg, 0, count)
-	var now int64
-	s.worker.do(func(at int64) {
-		now = at
-		for _, st := range s.streams {
-			for _, e := range st.legs {
-				seen = append(seen, s.worker.legs[e.index])
-				after(e)
-			}
-		}
+	t.pinned, _ = l.pin.Pinned()
+	if k.drops != (verdict.Counters{}) {
+		t.drops = k.drops.Drops()
+	}
+}
+
+// count appends the tallies of the session's legs. Worker only, or before the worker knows the legs.
+func (s *session) count(tallies []tally) []tally {
+	s.legs(func(e *end) {
+		tallies = append(tallies, tally{})
+		tallies[len(tallies)-1].take(&s.worker.legs[e.index], &s.worker.cold[e.index])
 	})
-	defer clear(seen) // the copies hold raw keys
+	return tallies
+}
+
+// look asks the worker for the tallies, and has it do something to each leg the moment after.
+func (s *session) look(after func(*end)) (tallies []tally, at int64) {
+	tallies = make([]tally, 0, len(s.streams)*control.MaxLegs)
+	s.worker.do(func(now int64) {
+		tallies, at = s.count(tallies), now
+		s.legs(after)
+	})
+	return tallies, at
+}
+
+// state describes a session, with its counters as of now. The caller holds r.mu.
+func (r *Relay) state(s *session) control.SessionState {
+	return s.state(s.look(func(*end) {}))
+}
+
+// state describes a session by the tallies of its legs.
+func (s *session) state(tallies []tally, at int64) control.SessionState {
 	state := control.SessionState{
-		ID: s.id, Generation: s.generation, Owner: s.owner, Opaque: s.opaque, AgeMS: (now - s.opened) / 1e6,
+		ID: s.id, Generation: s.generation, Owner: s.owner.Value(), Opaque: s.opaque, AgeMS: (at - s.opened) / 1e6,
+		Streams: make([]control.StreamState, len(s.streams)),
 	}
-	for _, st := range s.streams {
-		described := control.StreamState{Name: st.name, Kind: st.kind}
-		for _, e := range st.legs {
-			described.Legs = append(described.Legs, e.state(&seen[0], now))
-			seen = seen[1:]
+	for i := range s.streams {
+		st := &s.streams[i]
+		described := control.StreamState{Name: st.name.Value(), Kind: kindRTP, Legs: make([]control.LegState, len(st.legs))}
+		for k := range st.legs {
+			described.Legs[k] = st.legs[k].state(&tallies[0], at)
+			tallies = tallies[1:]
 		}
-		state.Streams = append(state.Streams, described)
+		state.Streams[i] = described
 	}
 	return state
 }
 
+// kindRTP is the kind of every stream so far.
+const kindRTP = "rtp"
+
 // state describes a leg. Keys stay here: only the suites are told.
-func (e *end) state(l *leg, now int64) control.LegState {
+func (e *end) state(t *tally, at int64) control.LegState {
 	address := e.network.Addresses[e.at]
-	quality := l.quality.Report(e.codec)
+	report := t.quality.Report(e.codec)
 	state := control.LegState{
-		Name: e.name, Network: e.network.Name,
+		Name: e.name.Value(), Network: e.network.Name,
 		Local:     netip.AddrPortFrom(address, e.rtp.Port()).String(),
-		LocalRTCP: netip.AddrPortFrom(address, e.rtcp.Port()).String(),
-		Pin:       l.policy.Mode.String(),
-		Direction: direction(l.flags),
-		RXSuite:   suite(l.rxKeys), TXSuite: suite(l.txKeys),
-		SSRC: l.ssrc, In: l.in, Out: l.sent, Drops: l.drops.Drops(), SilentMS: -1,
+		Pin:       t.mode.String(),
+		Direction: direction(t.flags),
+		RXSuite:   t.rx.String(), TXSuite: t.tx.String(),
+		SSRC: t.quality.SSRC(), In: t.in, Out: t.out, Drops: t.drops, SilentMS: -1,
 		Quality: control.Quality{
-			Expected: quality.Expected, Lost: quality.Lost,
-			JitterMS: milliseconds(quality.Jitter), MaxJitter: milliseconds(quality.MaxJitter), MOS: hundredths(quality.MOS),
+			Expected: report.Expected, Lost: report.Lost,
+			JitterMS: milliseconds(report.Jitter), MaxJitter: milliseconds(report.MaxJitter), MOS: hundredths(report.MOS),
 		},
+	}
+	if state.LocalRTCP = state.Local; !e.mux() {
+		state.LocalRTCP = netip.AddrPortFrom(address, e.rtcp.Port()).String()
 	}
 	if e.network.Advertise.IsValid() {
 		state.Advertise = e.network.Advertise.String()
 	}
-	if e.remote.IsValid() {
-		state.Remote = e.remote.String()
+	if t.remote != (pin.Addr{}) {
+		state.Remote = netio.Addr(t.remote).AddrPort().String()
 	}
-	if pinned, ok := l.pin.Pinned(); ok {
-		state.Pinned = netio.Addr(pinned).AddrPort().String()
+	switch t.pinned {
+	case pin.Addr{}:
+	case t.remote:
+		state.Pinned = state.Remote
+	default:
+		state.Pinned = netio.Addr(t.pinned).AddrPort().String()
 	}
-	if l.heard != 0 {
-		state.SilentMS = (now - l.heard) / 1e6
+	if t.heard != 0 {
+		state.SilentMS = (at - t.heard) / 1e6
 	}
 	return state
 }
-
-func suite(k srtp.Keys) string { return k.Suite().String() }
 
 func direction(f flags) string {
 	switch f & (hears | speaks) {
@@ -96,65 +138,3 @@ func direction(f flags) string {
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func hundredths(v float64) float64 { return math.Round(v*100) / 100 }
-
-// Stats sums up the workers.
-func (r *Relay) Stats() control.Stats {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	stats := control.Stats{
-		Boot: r.boot, UptimeMS: time.Since(r.started).Milliseconds(), Engine: r.engine.Name(),
-		Sessions: len(r.sessions), Opened: r.opened, Closed: r.ended,
-		EarlyReuse: r.early, EventsLost: r.events.lost.Load(),
-	}
-	if r.stopped.Load() {
-		return stats
-	}
-	var counts verdict.Counters
-	var calls netio.QueueStats
-	for _, w := range r.workers {
-		w.do(func(int64) {
-			counts.Add(&w.counts)
-			stats.Received += w.received
-			stats.InBytes += w.inBytes
-			stats.OutBytes += w.outBytes
-			q := w.queue.Stats()
-			calls.RecvCalls += q.RecvCalls
-			calls.RecvPackets += q.RecvPackets
-			calls.SendCalls += q.SendCalls
-			calls.SendPackets += q.SendPackets
-			stats.Overflows += q.Overflows
-		})
-	}
-	stats.Forwarded, stats.Drops = counts[verdict.Forward], counts.Drops()
-	if calls.RecvCalls > 0 {
-		stats.BatchIn = float64(calls.RecvPackets) / float64(calls.RecvCalls)
-	}
-	if calls.SendCalls > 0 {
-		stats.BatchOut = float64(calls.SendPackets) / float64(calls.SendCalls)
-	}
-	return stats
-}
-
-// network returns a network by name; without a name, the only one.
-func (r *Relay) network(name string) *network {
-	if name == "" && len(r.networks) == 1 {
-		return r.networks[0]
-	}
-	for _, n := range r.networks {
-		if n.Name == name {
-			return n
-		}
-	}
-	return nil
-}
-
-func (r *Relay) networkNames() string {
-	names := ""
-	for i, n := range r.networks {
-		if i > 0 {
-			names += ", "
-		}
-		names += n.Name
-	}
-	return names
-}

@@ -19,6 +19,7 @@ type engine struct {
 // engines returns them best first. The last one works everywhere.
 func engines() []engine {
 	return []engine{
+		{config.EngineFunnel, netio.OpenFunnel},
 		{config.EngineSockets, netio.OpenSockets},
 	}
 }
@@ -55,4 +56,13 @@ func names(known []engine) string {
 		all = append(all, e.name)
 	}
 	return strings.Join(all, ", ")
+}
+
+// dropCapabilities gives up what only setting up needed: who takes over the process gains nothing but its sockets.
+func dropCapabilities(log *slog.Logger) {
+	if err := netio.DropCapabilities(); err != nil {
+		log.Warn("capabilities kept", "error", err)
+		return
+	}
+	log.Info("capabilities dropped")
 }

@@ -46,6 +46,7 @@ func (c *relayCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	dropCapabilities(log)
 	<-ctx.Done()
 	log.Info("relay stops")
 	return p.Close()
@@ -119,9 +120,13 @@ func relayOptions(cfg *config.Config, log *slog.Logger) (relay.Options, error) {
 	if o.Workers == 0 {
 		o.Workers = max(1, runtime.NumCPU()-1)
 	}
-	var err error
-	if o.Open, err = chooseEngine(m.Engine, engines(), log); err != nil {
+	open, err := chooseEngine(m.Engine, engines(), log)
+	if err != nil {
 		return o, err
+	}
+	o.Open = func(eo netio.Options) (netio.Engine, error) {
+		eo.RcvBuf = m.Buffer
+		return open(eo)
 	}
 	names := make([]string, 0, len(m.Networks))
 	for name := range m.Networks {
@@ -132,6 +137,7 @@ func relayOptions(cfg *config.Config, log *slog.Logger) (relay.Options, error) {
 		n := m.Networks[name]
 		made := relay.Network{
 			Name: name, Addresses: n.Addresses, Low: n.Ports.Low, High: n.Ports.High, Advertise: n.Advertise, DSCP: uint8(*n.DSCP),
+			UDP: n.Send == config.SendUDP,
 		}
 		o.Networks = append(o.Networks, made)
 	}

@@ -49,6 +49,7 @@ func (c *runCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return errors.Join(err, media.Close())
 	}
+	dropCapabilities(log)
 	if c.Config == "" {
 		invite(s.out, cfg)
 	}

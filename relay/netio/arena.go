@@ -92,3 +92,14 @@ func findPointer(t reflect.Type, path string) (string, reflect.Kind) {
 	}
 	return "", reflect.Invalid
 }
+
+// mapPrivate maps n zeroed elements of T into memory that is not the Go heap and that no other process will ever see.
+// Pages that are never touched cost nothing. The function returned unmaps it; the slice must not be used after it.
+func mapPrivate[T any](n int) ([]T, func() error, error) {
+	size := n * int(reflect.TypeFor[T]().Size())
+	memory, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return nil, nil, fmt.Errorf("mmap of %d bytes: %w", size, err)
+	}
+	return elementsOf[T](memory, n), func() error { return unix.Munmap(memory) }, nil
+}

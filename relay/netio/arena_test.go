@@ -121,3 +121,31 @@ func TestArenaRefusesGoPointersAndNamesTheField(t *testing.T) {
 		t.Errorf("refused arenas left %v", r.Names())
 	}
 }
+
+func TestPrivateMemoryIsZeroedAndGivenBack(t *testing.T) {
+	ports, unmap, err := mapPrivate[exit](portCount)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(ports) != portCount || cap(ports) != portCount {
+		t.Errorf("%d elements with room for %d, want %d", len(ports), cap(ports), portCount)
+	}
+	if at := uintptr(unsafe.Pointer(&ports[0])); at%uintptr(unix.Getpagesize()) != 0 {
+		t.Errorf("the memory begins at %#x, which is no page", at)
+	}
+	for _, i := range []int{0, 1, portCount / 2, portCount - 1} {
+		if ports[i].socket.Load() != 0 || ports[i].lease != 0 || ports[i].dst != (Addr{}) {
+			t.Errorf("element %d is not zero", i)
+		}
+		ports[i].lease = uint32(i)
+	}
+	if err := unmap(); err != nil {
+		t.Error(err)
+	}
+	if err := unmap(); err == nil {
+		t.Error("a second unmap gave no error")
+	}
+	if _, _, err := mapPrivate[exit](0); err == nil {
+		t.Error("no elements gave no error")
+	}
+}

@@ -1,8 +1,8 @@
 // Package netio moves datagrams: many per system call, in place, without allocation.
 //
 // It is the only package of the relay that uses unsafe and raw system calls. It knows addresses, ports and buffers; it
-// has never heard of RTP, legs or calls. An Engine is one way of doing the work (sockets today; a funnel socket shared by
-// all ports and AF_XDP frames fit the same interface); the session code never knows which one runs.
+// has never heard of RTP, legs or calls. An Engine is one way of doing the work (a socket per port, a
+// funnel of all ports into one socket with frames on the way out); the session code never knows which one runs.
 package netio
 
 import (

@@ -78,3 +78,17 @@ func boundAddress(fd int) (netip.AddrPort, error) {
 	}
 	return netip.AddrPort{}, errors.New("neither an IPv4 nor an IPv6 socket")
 }
+
+// putLink writes struct sockaddr_ll of packet(7), the device and protocol that a ready-made frame is sent by, and returns
+// the length of the form written. The frame has its own link addresses.
+func (s *sockaddr) putLink(ifindex int32, ipv6 bool) uint32 {
+	protocol := uint16(unix.ETH_P_IP)
+	if ipv6 {
+		protocol = unix.ETH_P_IPV6
+	}
+	binary.NativeEndian.PutUint16(s[0:2], unix.AF_PACKET)
+	binary.BigEndian.PutUint16(s[2:4], protocol)
+	binary.NativeEndian.PutUint32(s[4:8], uint32(ifindex))
+	clear(s[8:unix.SizeofSockaddrLinklayer])
+	return unix.SizeofSockaddrLinklayer
+}

@@ -52,7 +52,8 @@ func TestEchoThroughManyPortsOfEveryFamilyKeepsPortAndPayload(t *testing.T) {
 		readBack(t, e, conns, portsEach, want)
 	}
 	stats := e.Queue(0).Stats()
-	if n := uint64(rounds * len(ports)); stats.RecvPackets != n || stats.SendPackets != n || stats.Overflows != 0 {
+	if n := uint64(rounds * len(ports)); stats.RecvPackets != n || stats.SendPackets != n || stats.Overflows != 0 ||
+		stats.Sent != [Ways]uint64{Socket: n} {
 		t.Errorf("stats %+v, want %d packets each way", stats, n)
 	}
 }
@@ -217,12 +218,12 @@ func TestBindAndSetDSCPRefuseWhatDoesNotExist(t *testing.T) {
 	}{
 		{"no such queue", e.Bind(1, MakeLocal(0, 20000)), "no such queue"},
 		{"negative queue", e.Bind(-1, MakeLocal(0, 20000)), "no such queue"},
-		{"no such slot", e.Bind(0, MakeLocal(2, 20000)), "no such queue, slot or port"},
-		{"port 0", e.Bind(0, MakeLocal(0, 0)), "no such queue, slot or port"},
+		{"no such slot", e.Bind(0, MakeLocal(2, 20000)), "no such slot or port"},
+		{"port 0", e.Bind(0, MakeLocal(0, 0)), "no such slot or port"},
 		{"address of another machine", e.Bind(0, MakeLocal(1, 20000)), "no interface of this machine"},
 		{"DSCP beyond six bits", e.SetDSCP(own, 64), "0 to 63"},
 		{"DSCP of an unbound port", e.SetDSCP(MakeLocal(0, 1), 46), "not bound"},
-		{"DSCP of no slot", e.SetDSCP(MakeLocal(7, 1), 46), "not bound"},
+		{"DSCP of no slot", e.SetDSCP(MakeLocal(7, 1), 46), "no such slot"},
 	}
 	for _, test := range tests {
 		if test.err == nil || !strings.Contains(test.err.Error(), test.want) {
@@ -243,6 +244,7 @@ func TestOptionsAreRefusedWithTheirReason(t *testing.T) {
 		{Options{Addresses: []netip.Addr{v4}}, "workers"},
 		{Options{Addresses: []netip.Addr{v4}, Workers: 1, RcvBuf: -1}, "receive buffer"},
 		{Options{Addresses: []netip.Addr{{}}, Workers: 1}, "empty"},
+		{Options{Addresses: loopbacks(t)[:1], Workers: 1, UDP: make([]bool, 2)}, "there are 1 addresses"},
 		{Options{Addresses: []netip.Addr{netip.MustParseAddr("fe80::1")}, Workers: 1}, "link-local"},
 		{Options{Addresses: []netip.Addr{netip.MustParseAddr("fe80::1%lo")}, Workers: 1}, "link-local"},
 		{Options{Addresses: []netip.Addr{netip.MustParseAddr("169.254.0.1")}, Workers: 1}, "link-local"},

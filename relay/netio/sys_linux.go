@@ -1,6 +1,8 @@
 package netio
 
 import (
+	"encoding/binary"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +25,7 @@ type messages struct {
 	headers  [BatchSize]mmsghdr
 	vectors  [BatchSize]unix.Iovec
 	names    [BatchSize]sockaddr
-	controls [BatchSize]dropsControl
+	controls [BatchSize]control
 }
 
 // mmsghdr is struct mmsghdr of recvmmsg(2). Its trailing padding on 64-bit machines comes from Msghdr's alignment.
@@ -32,13 +34,9 @@ type mmsghdr struct {
 	length uint32 // bytes received or sent
 }
 
-// dropsControl is the one control message we ask for: SO_RXQ_OVFL of socket(7). The kernel leaves it out while the
-// socket has dropped nothing.
-type dropsControl struct {
-	header unix.Cmsghdr
-	drops  uint32
-	_      uint32
-}
+// control is room for the control messages that we ask for, aligned as the kernel wants it: SO_RXQ_OVFL (socket(7)) in
+// 24 bytes and, on a funnel's socket, the original destination (IP_ORIGDSTADDR of ip(7), IPV6_ORIGDSTADDR) in up to 48.
+type control [9]uint64
 
 // newReceiveMessages points message i at the i-th buffer of slab: Headroom, MaxDatagram and Tailroom bytes each.
 func newReceiveMessages(slab []byte) *messages {
@@ -74,17 +72,46 @@ func (m *messages) point(i int, data []byte) {
 func (m *messages) rearm(i int) {
 	h := &m.headers[i].header
 	h.Namelen = sockaddrSize
-	h.SetControllen(int(unsafe.Sizeof(dropsControl{})))
+	h.SetControllen(int(unsafe.Sizeof(control{})))
 }
 
-// drops returns the socket's drop count as message i carries it; ok is false when it carries none.
-func (m *messages) drops(i int) (count uint32, ok bool) {
-	c := &m.controls[i]
-	if uintptr(m.headers[i].header.Controllen) < unsafe.Offsetof(c.drops)+unsafe.Sizeof(c.drops) ||
-		c.header.Level != unix.SOL_SOCKET || c.header.Type != unix.SO_RXQ_OVFL {
-		return 0, false
+// ancillary is what the control messages of a datagram say.
+type ancillary struct {
+	drops    uint32 // SO_RXQ_OVFL: datagrams the socket has dropped in its life
+	hasDrops bool   // the kernel leaves drops out while there were none
+	to       Addr   // where the datagram was sent to; zero when the socket was not asked to tell
+}
+
+// ancillary reads the control messages of message i.
+func (m *messages) ancillary(i int) ancillary {
+	used := min(uintptr(m.headers[i].header.Controllen), unsafe.Sizeof(control{}))
+	return parseControl(unsafe.Slice((*byte)(unsafe.Pointer(&m.controls[i])), used))
+}
+
+// parseControl reads control messages (cmsg(3)) from memory aligned for them. What it does not know or what is cut short
+// it leaves out.
+func parseControl(b []byte) ancillary {
+	var a ancillary
+	const aligned = unsafe.Sizeof(uintptr(0)) - 1
+	for len(b) >= unix.SizeofCmsghdr {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(unsafe.SliceData(b)))
+		length := uint64(h.Len)
+		if length < unix.SizeofCmsghdr || length > uint64(len(b)) {
+			break
+		}
+		data := b[unix.SizeofCmsghdr:length]
+		switch {
+		case h.Level == unix.SOL_SOCKET && h.Type == unix.SO_RXQ_OVFL && len(data) >= 4:
+			a.drops, a.hasDrops = binary.NativeEndian.Uint32(data), true
+		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_ORIGDSTADDR && len(data) >= unix.SizeofSockaddrInet4,
+			h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_ORIGDSTADDR && len(data) >= unix.SizeofSockaddrInet6:
+			var name sockaddr
+			copy(name[:], data)
+			a.to = name.addr()
+		}
+		b = b[min(uint64(len(b)), (length+uint64(aligned))&^uint64(aligned)):]
 	}
-	return c.drops, true
+	return a
 }
 
 // receiveMessages is recvmmsg(2) without waiting. It returns how many messages were filled.
@@ -106,6 +133,36 @@ func sendMessages(fd int, from []mmsghdr) (int, unix.Errno) {
 		return 0, errno
 	}
 	return int(n), 0
+}
+
+// sendDatagram is sendto(2) without waiting.
+func sendDatagram(fd int, data []byte, to *sockaddr, length uint32) unix.Errno {
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(data))),
+		uintptr(len(data)), unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(to)), uintptr(length))
+	return errno
+}
+
+// openPortSocket returns a UDP socket bound to at whose datagrams carry tos (IP_TOS of ip(7), IPV6_TCLASS of ipv6(7)). A
+// worker opens one in the middle of its batch: none of the three calls waits, and none allocates as x/sys would.
+func openPortSocket(at *sockaddr, length uint32, tos int) (int, unix.Errno) {
+	family, level, option := uintptr(unix.AF_INET), uintptr(unix.IPPROTO_IP), uintptr(unix.IP_TOS)
+	if length == unix.SizeofSockaddrInet6 {
+		family, level, option = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_TCLASS
+	}
+	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
+	if errno != 0 {
+		return -1, errno
+	}
+	mark := int32(tos)
+	_, _, errno = unix.RawSyscall6(unix.SYS_SETSOCKOPT, fd, level, option, uintptr(unsafe.Pointer(&mark)), unsafe.Sizeof(mark), 0)
+	if errno == 0 {
+		_, _, errno = unix.RawSyscall(unix.SYS_BIND, fd, uintptr(unsafe.Pointer(at)), uintptr(length))
+	}
+	if errno != 0 {
+		unix.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
+		return -1, errno
+	}
+	return int(fd), 0
 }
 
 // waitEvents is epoll_wait(2): with 0 milliseconds it only looks, else it gives the processor back while it waits.
@@ -137,6 +194,30 @@ func socketDrops(fd int) (uint32, error) {
 		return 0, errno
 	}
 	return info[unix.SK_MEMINFO_DROPS], nil
+}
+
+// forbidNewPrivileges, clearAmbientCapabilities and clearCapabilities change all threads of the process, by a call that a
+// program with cgo does not have: it gives ENOTSUP.
+func forbidNewPrivileges() syscall.Errno {
+	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
+	return errno
+}
+
+func clearAmbientCapabilities() syscall.Errno {
+	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, 0)
+	return errno
+}
+
+func clearCapabilities() syscall.Errno {
+	header := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3} // of the calling thread, which each is in turn
+	none := new([2]unix.CapUserData)
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(header)), uintptr(unsafe.Pointer(none)), 0)
+	return errno
+}
+
+// offsetIn returns where in slab data begins. It is at or beyond len(slab) when data lies elsewhere.
+func offsetIn(slab, data []byte) uint {
+	return uint(uintptr(unsafe.Pointer(unsafe.SliceData(data))) - uintptr(unsafe.Pointer(unsafe.SliceData(slab))))
 }
 
 // elementsOf views memory, page aligned and at least n elements long, as elements of T, which holds no pointers.

@@ -21,13 +21,9 @@ type machine interface {
 	memory() any // all that evidence may change: the state without its budgets
 }
 
-type realPin struct{ State }
+type realPin struct{ whole }
 
-func (r *realPin) memory() any {
-	s := r.State
-	s.budget = budget{}
-	return s
-}
+func (r *realPin) memory() any { return r.whole.memory() }
 
 // naivePin does what careless relays do: it sends to whoever sent last, and checks everything.
 type naivePin struct {

@@ -61,7 +61,7 @@ func TestRandomHistoriesKeepTheInvariants(t *testing.T) {
 		for invariant, instance := range drive(m, events) {
 			t.Errorf("%s: %s", invariant, instance)
 		}
-		if at, ok := m.Pinned(); ok && at != m.signalled {
+		if at, ok := m.Pinned(); ok && at != m.rest.policy.Signalled {
 			pinned++
 		}
 	})

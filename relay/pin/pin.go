@@ -16,39 +16,46 @@ const (
 	formerHold  = 2 * time.Second        // packets in flight from the address that signalling just left (as long as an old key lives)
 )
 
-// State is what packets have proved about one leg: 192 bytes of plain memory, written by the leg's worker only. The
-// zero value accepts nobody and sends nowhere.
+// State is what a packet from the pinned source, or to it, needs: 40 bytes of plain memory, written by the leg's worker only.
+// The zero value accepts nobody and sends nowhere.
 type State struct {
-	// A packet from the pinned source needs only these.
-	pin    Addr   // where we send, if pinned
-	pinned bool   // pin is set
-	heard  bool   // ssrc and last are set
-	run    uint8  // in-order packets of cand; 0: none is followed
-	ssrc   uint32 // of the last accepted packet
-	last   int64  // time of the last accepted packet of the pinned source (exact: of the leg), ns
+	to        Addr   // where we send: the pinned source or, before, what signalling named
+	mode      Mode   // of the armed policy, like mux
+	run       uint8  // in-order packets of the candidate; 0: none is followed
+	armed     bool   // signalling has spoken
+	pinned    bool   // to is a pinned source
+	heard     bool   // ssrc and last are set
+	contested bool   // two live candidates keep the leg from being pinned
+	mux       bool   // RTCP goes where RTP goes
+	ssrc      uint32 // of the last accepted packet
+	last      int64  // time of the last accepted packet of the pinned source (exact: of the leg), ns
+}
+
+// Rest is what else belongs to a State, away from the lines that every packet touches: the policy that is armed, and the evidence of
+// sources that are not pinned. It has the same writer.
+type Rest struct {
+	policy Policy
+	budget budget
 
 	// The source that gathers evidence, and who disputes it.
-	candSSRC  uint32
-	candSeq   uint16
 	cand      Addr
+	candSeq   uint16
+	candSSRC  uint32
 	candLast  int64 // time of the candidate's last packet
 	rivalLast int64 // time of the last packet of another candidate, while contested
 	windowEnd int64 // learn: no first pin after this; 0: nothing acceptable came yet
-	contested bool
-	armed     bool
+
+	// Since signalling changed last.
+	armedAt int64
+	former  Addr // where the leg was pinned before signalling named another address
 
 	// RTCP on a port of its own.
 	rtcpPort uint16 // source port of accepted RTCP from the pinned address; 0: none came
 	rtcpLast int64
-
-	// What signalling said last.
-	digest    uint64 // fingerprint of the armed policy
-	armedAt   int64
-	signalled Addr
-	former    Addr // where the leg was pinned before signalling named another address
-
-	budget budget
 }
+
+// Policy returns the policy that is armed.
+func (r *Rest) Policy() *Policy { return &r.policy }
 
 // Evidence is what a packet that passed all checks says about its source.
 type Evidence struct {
@@ -62,74 +69,71 @@ type Evidence struct {
 // Arm starts the leg anew after signalling changed: it forgets the pin, the SSRC and all evidence, and sends to the signalled
 // address again. With the policy that is armed already it does nothing, so an identical re-INVITE changes nothing. It
 // returns whether it re-armed.
-func (s *State) Arm(now int64, p *Policy) bool {
-	digest := p.fingerprint()
-	if s.armed && digest == s.digest {
+func (s *State) Arm(now int64, r *Rest, p *Policy) bool {
+	if s.armed && *p == r.policy {
 		return false
 	}
-	next := State{armed: true, digest: digest, armedAt: now, signalled: p.Signalled, budget: s.budget}
+	next := Rest{policy: *p, armedAt: now, budget: r.budget}
 	if !s.armed {
 		next.budget.fill(now)
 	}
-	if moved := s.signalled != p.Signalled; moved && s.signalled.usable() && p.Signalled.usable() {
-		next.former = s.former
+	if was := &r.policy.Signalled; *was != p.Signalled && was.usable() && p.Signalled.usable() {
+		next.former = r.former
 		if s.pinned {
-			next.former = s.pin
+			next.former = s.to
 		}
 		if next.former == p.Signalled {
 			next.former = Addr{}
 		}
 	}
-	if p.Mode == Exact && p.Signalled.usable() {
-		next.pin, next.pinned = p.Signalled, true
-	}
-	*s = next
+	*r = next
+	*s = State{to: p.Signalled, mode: p.Mode, armed: true, mux: p.Mux, pinned: p.Mode == Exact && p.Signalled.usable()}
 	return true
 }
 
 // Glance tells whether a source is worth a tag check, before any crypto. Forward: go on. Stranger: this leg does not listen
 // to it now. OverBudget: it might be right, but has asked too often. It changes budgets and nothing else. seed is a secret of
 // the process.
-func (s *State) Glance(now int64, p *Policy, src Addr, seed uint64) verdict.Verdict {
-	if s.pinned && src == s.pin {
+func (s *State) Glance(now int64, r *Rest, src Addr, seed uint64) verdict.Verdict {
+	if s.pinned && src == s.to {
 		return verdict.Forward
 	}
-	if !s.accepts(now, p, &src) {
+	if !s.accepts(now, r, &src) {
 		return verdict.Stranger
 	}
-	if p.Mode == Exact {
+	if s.mode == Exact {
 		return verdict.Forward // AnyPort: the peer itself, from another port
 	}
 	switch {
-	case src == p.Signalled:
-		return s.budget.spend(now, &s.budget.known[fromSignalled])
-	case s.run > 0 && src == s.cand:
-		return s.budget.spend(now, &s.budget.known[fromCandidate])
-	case p.inPrefixes(&src.IP):
-		return s.budget.spend(now, &s.budget.known[fromPrefixes])
+	case src == r.policy.Signalled:
+		return r.budget.spend(now, &r.budget.known[fromSignalled])
+	case s.run > 0 && src == r.cand:
+		return r.budget.spend(now, &r.budget.known[fromCandidate])
+	case r.policy.inPrefixes(&src.IP):
+		return r.budget.spend(now, &r.budget.known[fromPrefixes])
 	}
-	return s.budget.spend(now, s.budget.stranger(&src.IP, seed))
+	return r.budget.spend(now, r.budget.stranger(&src.IP, seed))
 }
 
 // accepts answers the first question for a source that is not the pinned one: could a packet from there go on, or be
 // evidence, if it proves itself?
-func (s *State) accepts(now int64, p *Policy, src *Addr) bool {
+func (s *State) accepts(now int64, r *Rest, src *Addr) bool {
 	if !s.armed || !src.usable() {
 		return false
 	}
-	switch p.Mode {
+	switch s.mode {
 	case Exact:
-		return p.AnyPort && s.pinned && src.IP == s.pin.IP
+		return r.policy.AnyPort && s.pinned && src.IP == s.to.IP
 	case Learn:
-		if *src == p.Signalled {
+		if *src == r.policy.Signalled {
 			return true // may take its pin back at any time: signalling outranks packets
 		}
-		if s.pinned && (s.alive(now) || src.IP != s.pin.IP) {
+		if s.pinned && (s.alive(now) || src.IP != s.to.IP) {
 			return false
 		}
-		return p.vouched(&src.IP)
+		return r.policy.vouched(&src.IP)
 	case Auth:
-		return !s.alive(now) && p.within(&src.IP)
+		return !s.alive(now) && r.policy.within(&src.IP)
 	}
 	return false
 }
@@ -141,23 +145,23 @@ func (s *State) alive(now int64) bool {
 
 // Judge answers both questions for a packet that passed all checks: v is whether it goes on, pinned whether the address
 // that SendTo returns has changed by it. Stranger and WrongSSRC change nothing; Contested remembers the candidates.
-func (s *State) Judge(now int64, p *Policy, src Addr, e Evidence) (pinned bool, v verdict.Verdict) {
-	if p.Mode == Auth && !e.Authenticated {
+func (s *State) Judge(now int64, r *Rest, src Addr, e Evidence) (pinned bool, v verdict.Verdict) {
+	if s.mode == Auth && !e.Authenticated {
 		return false, verdict.Stranger // a caller's mistake must not pin
 	}
-	if s.pinned && src == s.pin {
+	if s.pinned && src == s.to {
 		return false, s.hear(now, e)
 	}
-	if !s.accepts(now, p, &src) {
+	if !s.accepts(now, r, &src) {
 		return false, verdict.Stranger
 	}
-	switch p.Mode {
+	switch s.mode {
 	case Exact:
 		return false, s.hear(now, e) // AnyPort: accepted, and never where we send
 	case Learn:
-		return s.learn(now, p, src, e)
+		return s.learn(now, r, src, e)
 	}
-	return s.authenticate(now, p, src, e)
+	return s.authenticate(now, r, src, e)
 }
 
 // hear takes a packet of the accepted source. On plain RTP another SSRC must wait until the one before fell silent: who
@@ -172,12 +176,12 @@ func (s *State) hear(now int64, e Evidence) verdict.Verdict {
 }
 
 // take pins src, and tells whether that is another address than the one we sent to.
-func (s *State) take(now int64, p *Policy, src Addr, e Evidence) bool {
-	before, _ := s.SendTo(p)
-	if !s.pinned || s.pin != src {
-		s.rtcpPort = 0
+func (s *State) take(now int64, r *Rest, src Addr, e Evidence) bool {
+	before, _ := s.SendTo()
+	if !s.pinned || s.to != src {
+		r.rtcpPort = 0
 	}
-	s.pin, s.pinned = src, true
+	s.to, s.pinned = src, true
 	s.ssrc, s.last, s.heard = e.SSRC, now, true
 	s.run, s.contested = 0, false
 	return src != before
@@ -185,15 +189,15 @@ func (s *State) take(now int64, p *Policy, src Addr, e Evidence) bool {
 
 // SendTo answers the second question: the signalled address until a source is pinned, then that one. False: nowhere, because
 // signalling has named no usable address (yet, or as hold).
-func (s *State) SendTo(p *Policy) (Addr, bool) {
-	if s.pinned {
-		return s.pin, true
-	}
-	return p.Signalled, s.armed && p.Signalled.usable()
-}
+func (s *State) SendTo() (Addr, bool) { return s.to, s.pinned || s.to.usable() }
 
 // Pinned returns the pinned source. In exact mode that is the signalled one, from the answer on.
-func (s *State) Pinned() (Addr, bool) { return s.pin, s.pinned }
+func (s *State) Pinned() (Addr, bool) {
+	if !s.pinned {
+		return Addr{}, false
+	}
+	return s.to, true
+}
 
 // Contested tells whether two live candidates keep a learning leg from being pinned. It falls with the next packet that is
 // accepted.

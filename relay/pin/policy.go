@@ -1,5 +1,6 @@
-// Package pin decides whom a leg accepts and where it sends. It is pure: no clock, no socket, no key, no allocation; State
-// and Policy are plain memory without pointers.
+// Package pin decides whom a leg accepts and where it sends. It is pure: no clock, no socket, no key, no allocation; State,
+// Rest and Policy are plain memory without pointers. State is all that a packet from the pinned source needs; Rest, with the
+// policy in it, is read when a source is not the pinned one, and for RTCP.
 //
 // These are two questions with two answers, and never one variable. Accept: may this packet go on to the other leg? Pin: which
 // address do we send to? To be accepted is not enough to be pinned. The failures this package prevents are media sent to
@@ -105,7 +106,8 @@ func (x *Prefix) contains(ip *[16]byte) bool {
 	return rest == 0 || (ip[whole]^x.IP[whole])>>(8-rest) == 0
 }
 
-// Policy is what signalling decided about a leg. The control side writes it and then calls Arm; the packet path reads it.
+// Policy is what signalling decided about a leg. The control side writes one and hands it to Arm; == tells whether two of them
+// say the same.
 type Policy struct {
 	Signalled     Addr                // where SDP wants RTP
 	SignalledRTCP Addr                // where SDP wants RTCP; zero: Signalled with the next port. Unused with Mux
@@ -162,37 +164,4 @@ func (p *Policy) rtcp() Addr {
 		return p.SignalledRTCP
 	}
 	return Addr{IP: p.Signalled.IP, Port: p.Signalled.Port + 1}
-}
-
-// fingerprint is a 64-bit digest (FNV-1a) of all that must re-arm a leg when it changes. Two policies of one leg that
-// collide would merely not re-arm.
-func (p *Policy) fingerprint() uint64 {
-	const offset, prime = 14695981039346656037, 1099511628211
-	h := uint64(offset)
-	add := func(b byte) { h = (h ^ uint64(b)) * prime }
-	addr := func(ip *[16]byte, tail uint16) {
-		for _, b := range ip {
-			add(b)
-		}
-		add(byte(tail >> 8))
-		add(byte(tail))
-	}
-	addr(&p.Signalled.IP, p.Signalled.Port)
-	addr(&p.SignalledRTCP.IP, p.SignalledRTCP.Port)
-	addr(&p.Peer, 0)
-	for i := range min(int(p.Count), len(p.Prefixes)) {
-		addr(&p.Prefixes[i].IP, uint16(p.Prefixes[i].Bits))
-	}
-	for shift := 0; shift < 32; shift += 8 {
-		add(byte(p.Epoch >> shift))
-	}
-	flags := byte(p.Mode)
-	if p.AnyPort {
-		flags |= 0x40
-	}
-	if p.Mux {
-		flags |= 0x80
-	}
-	add(flags)
-	return h
 }

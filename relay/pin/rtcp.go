@@ -15,41 +15,41 @@ const rtcpSilence = 15 * time.Second
 // With mux RTCP is accepted from where RTP is pinned, and from the signalled tuple before that. Without mux it is accepted
 // from the signalled RTCP tuple and from the IP that is pinned for RTP; in exact mode from the tuple alone, or with
 // AnyPort from its IP.
-func (s *State) GlanceRTCP(now int64, p *Policy, src Addr, seed uint64) verdict.Verdict {
+func (s *State) GlanceRTCP(now int64, r *Rest, src Addr, seed uint64) verdict.Verdict {
 	switch {
-	case !s.acceptsRTCP(p, &src):
+	case !s.acceptsRTCP(r, &src):
 		return verdict.Stranger
-	case p.Mode == Exact || p.Mux && s.pinned || s.pinned && src.IP == s.pin.IP && src.Port == s.rtcpPort:
+	case s.mode == Exact || s.mux && s.pinned || s.pinned && src.IP == s.to.IP && src.Port == r.rtcpPort:
 		return verdict.Forward
-	case src == p.Signalled || src == p.rtcp():
-		return s.budget.spend(now, &s.budget.known[fromSignalled])
+	case src == r.policy.Signalled || src == r.policy.rtcp():
+		return r.budget.spend(now, &r.budget.known[fromSignalled])
 	}
-	return s.budget.spend(now, s.budget.stranger(&src.IP, seed))
+	return r.budget.spend(now, r.budget.stranger(&src.IP, seed))
 }
 
 // acceptsRTCP answers the first question for RTCP.
-func (s *State) acceptsRTCP(p *Policy, src *Addr) bool {
+func (s *State) acceptsRTCP(r *Rest, src *Addr) bool {
 	if !s.armed || !src.usable() {
 		return false
 	}
-	if p.Mode == Exact && p.AnyPort {
-		return s.pinned && src.IP == s.pin.IP || !p.Mux && *src == p.rtcp()
+	if s.mode == Exact && r.policy.AnyPort {
+		return s.pinned && src.IP == s.to.IP || !s.mux && *src == r.policy.rtcp()
 	}
-	if p.Mux {
-		return s.pinned && *src == s.pin || !s.pinned && *src == p.Signalled
+	if s.mux {
+		return s.pinned && *src == s.to || !s.pinned && *src == r.policy.Signalled
 	}
-	return *src == p.rtcp() || p.Mode != Exact && s.pinned && src.IP == s.pin.IP
+	return *src == r.policy.rtcp() || s.mode != Exact && s.pinned && src.IP == s.to.IP
 }
 
 // JudgeRTCP judges RTCP that passed all checks, on an SRTP leg those of SRTCP: Forward or Stranger. It never moves the pin
 // and never keeps one alive; without mux it remembers which port of the pinned address reports come from.
-func (s *State) JudgeRTCP(now int64, p *Policy, src Addr) verdict.Verdict {
-	if !s.acceptsRTCP(p, &src) {
+func (s *State) JudgeRTCP(now int64, r *Rest, src Addr) verdict.Verdict {
+	if !s.acceptsRTCP(r, &src) {
 		return verdict.Stranger
 	}
-	if !p.Mux && p.Mode != Exact && s.pinned && src.IP == s.pin.IP {
-		if s.rtcpPort == 0 || src.Port == s.rtcpPort || now-s.rtcpLast >= int64(rtcpSilence) {
-			s.rtcpPort, s.rtcpLast = src.Port, now
+	if !s.mux && s.mode != Exact && s.pinned && src.IP == s.to.IP {
+		if r.rtcpPort == 0 || src.Port == r.rtcpPort || now-r.rtcpLast >= int64(rtcpSilence) {
+			r.rtcpPort, r.rtcpLast = src.Port, now
 		}
 	}
 	return verdict.Forward
@@ -57,13 +57,13 @@ func (s *State) JudgeRTCP(now int64, p *Policy, src Addr) verdict.Verdict {
 
 // SendRTCPTo returns where RTCP goes: with mux where RTP goes. Without, the signalled RTCP address, unless RTP is pinned
 // elsewhere and RTCP came from there: then the port that it came from. False: nowhere.
-func (s *State) SendRTCPTo(p *Policy) (Addr, bool) {
-	if p.Mux {
-		return s.SendTo(p)
+func (s *State) SendRTCPTo(r *Rest) (Addr, bool) {
+	if s.mux {
+		return s.SendTo()
 	}
-	if s.pinned && s.pin != p.Signalled && s.rtcpPort != 0 {
-		return Addr{IP: s.pin.IP, Port: s.rtcpPort}, true
+	if s.pinned && s.to != r.policy.Signalled && r.rtcpPort != 0 {
+		return Addr{IP: s.to.IP, Port: r.rtcpPort}, true
 	}
-	to := p.rtcp()
+	to := r.policy.rtcp()
 	return to, s.armed && to.usable()
 }

@@ -11,6 +11,19 @@ type impairment struct {
 	ie, bpl float64
 }
 
+// Codec says which impairment counts. The zero value is G.711, as which a codec that is not known counts.
+type Codec uint8
+
+// CodecOf returns the codec of an encoding name of a=rtpmap, in any case.
+func CodecOf(name string) Codec {
+	for i := range impairments {
+		if strings.EqualFold(impairments[i].name, name) {
+			return Codec(i)
+		}
+	}
+	return 0
+}
+
 // g711 is G.711 with packet loss concealment (G.711 appendix I), which every current telephone has: without it bpl is 4.3.
 var g711 = impairment{"PCMU", 0, 25.1}
 
@@ -41,22 +54,15 @@ const bufferDepth = 2
 
 // mos estimates the mean opinion score from random loss and from the playout delay that jitter makes necessary. The delay of
 // the network is unknown here and counts as none.
-func mos(codec string, expected uint64, lost int64, jitter time.Duration) float64 {
-	c := lookup(codec)
+func mos(codec Codec, expected uint64, lost int64, jitter time.Duration) float64 {
+	c := g711
+	if int(codec) < len(impairments) {
+		c = impairments[codec]
+	}
 	percent := 100 * float64(max(lost, 0)) / float64(expected)
 	loss := c.ie + (lossSaturates-c.ie)*percent/(percent+c.bpl)
 	delay := delaySlope * bufferDepth * float64(jitter) / float64(time.Millisecond)
 	return opinion(transparent - loss - delay)
-}
-
-// lookup returns the impairment of a codec.
-func lookup(codec string) impairment {
-	for _, c := range impairments {
-		if strings.EqualFold(c.name, codec) {
-			return c
-		}
-	}
-	return g711
 }
 
 // opinion turns a rating R into a mean opinion score (G.107 annex B). The cubic dips below 1 for very small R.

@@ -118,9 +118,11 @@ type Report struct {
 	MOS       float64       // mean opinion score 1.0 to 4.5, of listening alone; 0: nothing was heard
 }
 
-// Report returns the stream's totals. codec is the encoding name of a=rtpmap in any case, for its impairment; one that is not
-// known counts as G.711.
-func (s *Stream) Report(codec string) Report {
+// SSRC returns the latest one; 0 before the first packet.
+func (s *Stream) SSRC() uint32 { return s.ssrc }
+
+// Report returns the stream's totals.
+func (s *Stream) Report(codec Codec) Report {
 	r := Report{
 		Expected:  s.closed + s.span(),
 		Jitter:    time.Duration(s.jitter >> 4),

@@ -47,14 +47,14 @@ func (p *sender) next() {
 // expect checks the sums.
 func (p *sender) expect(t *testing.T, expected uint64, lost int64) {
 	t.Helper()
-	if r := p.s.Report("PCMU"); r.Expected != expected || r.Lost != lost {
+	if r := p.s.Report(CodecOf("PCMU")); r.Expected != expected || r.Lost != lost {
 		t.Fatalf("expected %d, lost %d; want %d and %d", r.Expected, r.Lost, expected, lost)
 	}
 }
 
 func TestNothingHeardIsNoOpinion(t *testing.T) {
 	var s Stream
-	if r := s.Report("PCMU"); r != (Report{}) {
+	if r := s.Report(CodecOf("PCMU")); r != (Report{}) {
 		t.Fatalf("%+v", r)
 	}
 }
@@ -79,7 +79,7 @@ func TestLossIsWhatTheSequenceNumbersMiss(t *testing.T) {
 	} {
 		p := newSender()
 		c.do(p)
-		r := p.s.Report("PCMU")
+		r := p.s.Report(CodecOf("PCMU"))
 		if r.Expected != c.expected || r.Lost != c.lost {
 			t.Errorf("%s: expected %d, lost %d; want %d and %d", name, r.Expected, r.Lost, c.expected, c.lost)
 		}
@@ -133,7 +133,7 @@ func TestRestartIsNotLoss(t *testing.T) {
 		p.seq += jump
 		p.ts += 0x40000000
 		p.send(500)
-		r := p.s.Report("PCMU")
+		r := p.s.Report(CodecOf("PCMU"))
 		if r.Expected != 1000 || r.Lost != 0 {
 			t.Errorf("%s: expected %d, lost %d; want 1000 and 0", name, r.Expected, r.Lost)
 		}
@@ -153,7 +153,7 @@ func TestNewSSRCBeginsANewSpanAndKeepsTheTotals(t *testing.T) {
 	p.next() // lost
 	p.send(1)
 	p.expect(t, 154, 2)
-	if j := p.s.Report("PCMU").MaxJitter; j != 0 {
+	if j := p.s.Report(CodecOf("PCMU")).MaxJitter; j != 0 {
 		t.Fatalf("%s of jitter", j)
 	}
 }
@@ -161,7 +161,7 @@ func TestNewSSRCBeginsANewSpanAndKeepsTheTotals(t *testing.T) {
 func TestSteadyStreamHasNoJitter(t *testing.T) {
 	p := newSender()
 	p.send(1000)
-	if r := p.s.Report("PCMU"); r.Jitter != 0 || r.MaxJitter != 0 {
+	if r := p.s.Report(CodecOf("PCMU")); r.Jitter != 0 || r.MaxJitter != 0 {
 		t.Fatalf("%+v", r)
 	}
 }
@@ -181,7 +181,7 @@ func TestJitterIsThatOfRFC3550(t *testing.T) {
 		before = transit
 		p.arrive(late)
 		p.next()
-		got := p.s.Report("PCMU")
+		got := p.s.Report(CodecOf("PCMU"))
 		if diff := float64(got.Jitter)/1e9*clock - want; math.Abs(diff) > 0.01 {
 			t.Fatalf("packet %d: jitter %s, RFC 3550 says %v timestamp units", i, got.Jitter, want)
 		}
@@ -205,7 +205,7 @@ func TestDTMFDoesNotInflateJitter(t *testing.T) {
 	p.ts += 100 * frame
 	p.send(100)
 	p.expect(t, 302, 0)
-	if j := p.s.Report("PCMU").MaxJitter; j != 0 {
+	if j := p.s.Report(CodecOf("PCMU")).MaxJitter; j != 0 {
 		t.Fatalf("%s of jitter", j)
 	}
 }
@@ -226,7 +226,7 @@ func TestSilenceDoesNotInflateJitter(t *testing.T) {
 		p.now += int64(c.silence)
 		p.ts += uint32(int64(c.stamps) * clock / int64(time.Second))
 		p.send(100)
-		if j := p.s.Report("PCMU").MaxJitter; j > c.most {
+		if j := p.s.Report(CodecOf("PCMU")).MaxJitter; j > c.most {
 			t.Errorf("%s: %s of jitter, want at most %s", name, j, c.most)
 		}
 	}
@@ -245,7 +245,7 @@ func TestChangeOfTheClockRateIsNotJitter(t *testing.T) {
 	p.next()
 	p.send(100)
 	p.expect(t, 302, 0)
-	if j := p.s.Report("PCMU").MaxJitter; j > 50*time.Millisecond {
+	if j := p.s.Report(CodecOf("PCMU")).MaxJitter; j > 50*time.Millisecond {
 		t.Fatalf("%s of jitter", j)
 	}
 }

@@ -2,10 +2,12 @@ package srtp
 
 import (
 	"encoding/binary"
+	"fmt"
 	"testing"
 
 	"github.com/pion/rtp"
 
+	"tandem/relay/srtp/kernel"
 	"tandem/relay/verdict"
 )
 
@@ -59,7 +61,7 @@ func BenchmarkOpenRTP(b *testing.B) {
 			b.SetBytes(g711)
 			for b.Loop() {
 				copy(pkt, sealed)
-				p.rx.n = 0 // forget the SSRC
+				p.rx.now = RXNow{} // forget the SSRC
 				if _, _, v := p.open.OpenRTP(&p.rx, pkt, headerRTP); v != verdict.Forward {
 					b.Fatal(v)
 				}
@@ -82,6 +84,90 @@ func BenchmarkOpenRTP(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// benchLegs are as many legs as a batch has packets, each with keys of its own.
+type benchLeg struct {
+	keys Keys
+	rtp  Schedule
+	rx   rxState
+	tx   txState
+	pkt  []byte // sealed
+	buf  []byte
+}
+
+func benchLegs(b *testing.B, s Suite) []*benchLeg {
+	legs := make([]*benchLeg, MaxBatch)
+	scratch := NewScratch(kernel.Best())
+	for i := range legs {
+		l := &benchLeg{keys: mustKeys(b, s, byte(i), nil, false), pkt: rtpPacket(testSSRC, 1, g711)}
+		var rtcp Schedule
+		Derive(kernel.Best(), &l.keys, &l.rtp, &rtcp)
+		var tx txState
+		j := SealJob{Key: &l.rtp, Sent: tx.both(), Packet: l.pkt, Header: headerRTP}
+		if v := SealRTP(&j, scratch); v != verdict.Forward {
+			b.Fatal(v)
+		}
+		l.pkt, l.buf = l.pkt[:j.N], rtpPacket(testSSRC, 0, g711)
+		legs[i] = l
+	}
+	return legs
+}
+
+var benchSuites = []Suite{AES128CM80, AES256CM80, AES128GCM, AES256GCM}
+
+// BenchmarkSealBatch gives the nanoseconds of a packet.
+func BenchmarkSealBatch(b *testing.B) {
+	for _, s := range benchSuites {
+		legs := benchLegs(b, s)
+		for size := 1; size <= MaxBatch; size *= 2 {
+			b.Run(fmt.Sprintf("%s/%d", s, size), func(b *testing.B) {
+				scratch, jobs, seq := NewScratch(kernel.Best()), make([]SealJob, size), uint16(0)
+				for _, l := range legs {
+					l.tx = txState{}
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					for i := range jobs {
+						l := legs[i]
+						binary.BigEndian.PutUint16(l.buf[2:], seq)
+						jobs[i] = SealJob{Key: &l.rtp, Keys: &l.keys, Sent: l.tx.both(), Packet: l.buf, Header: headerRTP}
+					}
+					seq++
+					if SealBatch(jobs, scratch); jobs[size-1].Verdict != verdict.Forward {
+						b.Fatal(jobs[size-1].Verdict)
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/packet")
+			})
+		}
+	}
+}
+
+// BenchmarkOpenBatch gives the nanoseconds of a packet, among them those of a fresh copy.
+func BenchmarkOpenBatch(b *testing.B) {
+	for _, s := range benchSuites {
+		legs := benchLegs(b, s)
+		for size := 1; size <= MaxBatch; size *= 2 {
+			b.Run(fmt.Sprintf("%s/%d", s, size), func(b *testing.B) {
+				scratch, jobs := NewScratch(kernel.Best()), make([]OpenJob, size)
+				heard := heardOf(rxSource{ssrc: testSSRC, rtp: window{next: 1, used: [2]uint64{1}}, marks: spoke}) // the packet before
+				b.ReportAllocs()
+				for b.Loop() {
+					for i := range jobs {
+						l := legs[i]
+						l.rx.now = heard.now
+						l.buf = append(l.buf[:0], l.pkt...)
+						jobs[i] = OpenJob{Key: &l.rtp, Keys: &l.keys, Received: l.rx.both(), Packet: l.buf, Header: headerRTP}
+					}
+					if OpenBatch(jobs, scratch); jobs[size-1].Verdict != verdict.Forward {
+						b.Fatal(jobs[size-1].Verdict)
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/packet")
+			})
+		}
 	}
 }
 
@@ -110,16 +196,15 @@ func BenchmarkReject(b *testing.B) {
 	}
 }
 
-// BenchmarkNewCipher is what a key costs: derivation and expansion, once per call and direction.
-func BenchmarkNewCipher(b *testing.B) {
-	for _, s := range []Suite{AES128CM80, AES256GCM} {
+// BenchmarkDerive is what a key costs: derivation and expansion of both schedules, once per call and direction.
+func BenchmarkDerive(b *testing.B) {
+	for _, s := range []Suite{AES128CM80, AES256CM80, AES128GCM, AES256GCM} {
 		b.Run(s.String(), func(b *testing.B) {
 			k := mustKeys(b, s, 1, nil, false)
+			var rtp, rtcp Schedule
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := NewCipher(&k); err != nil {
-					b.Fatal(err)
-				}
+				Derive(kernel.Best(), &k, &rtp, &rtcp)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"tandem/relay/srtp/kernel"
 	"tandem/relay/verdict"
 )
 
@@ -20,13 +21,14 @@ func FuzzOpen(f *testing.F) {
 	}
 	f.Add(uint8(0), -1, []byte{})
 	f.Add(uint8(9), 12, bytes.Repeat([]byte{0x80}, 40))
+	f.Add(uint8(32), 12, bytes.Repeat([]byte{0x80}, 40))
 	f.Fuzz(func(t *testing.T, choice uint8, hdr int, pkt []byte) {
 		var mki []byte
 		if choice&8 != 0 {
 			mki = []byte{0x80, 0x80, 0x80}
 		}
-		p := newPair(t, Suites()[choice&7], mki, choice&16 != 0)
-		for _, rx := range []RX{{}, p.heard(t)} {
+		p := way{kernel.Best(), choice&32 != 0}.pair(mustKeys(t, Suites()[choice&7], 1, mki, choice&16 != 0))
+		for _, rx := range []rxState{{}, p.heard(t)} {
 			state, buf := rx, clone(pkt)
 			if n, _, v := p.open.OpenRTP(&state, buf, hdr); v == verdict.Forward || n != 0 {
 				t.Fatalf("RTP: %v, %d bytes", v, n)
@@ -48,13 +50,13 @@ func invert(b []byte) {
 }
 
 // heard returns a state that has opened a packet, and has candidates to try.
-func (p *pair) heard(t testing.TB) RX {
+func (p *pair) heard(t testing.TB) rxState {
 	t.Helper()
-	var rx RX
+	var rx rxState
 	if _, _, v := p.open.OpenRTP(&rx, p.sealedAt(testSSRC, 0, 6), headerRTP); v != verdict.Forward {
 		t.Fatal(v)
 	}
-	rx.Retry()
+	rx.both().Retry()
 	return rx
 }
 
@@ -63,12 +65,13 @@ func FuzzRoundTrip(f *testing.F) {
 	f.Add(uint8(0), headerRTP, []byte("0123456789abpayload"))
 	f.Add(uint8(7), headerRTP+4, bytes.Repeat([]byte{0xff}, 300))
 	f.Add(uint8(20), headerRTP, make([]byte, headerRTP))
+	f.Add(uint8(36), headerRTP, make([]byte, 300))
 	f.Fuzz(func(t *testing.T, choice uint8, hdr int, pkt []byte) {
 		var mki []byte
 		if choice&8 != 0 {
 			mki = []byte{1, 2, 3}
 		}
-		p := newPair(t, Suites()[choice&7], mki, choice&16 != 0)
+		p := way{kernel.Best(), choice&32 != 0}.pair(mustKeys(t, Suites()[choice&7], 1, mki, choice&16 != 0))
 		buf := clone(pkt)
 		if n, v := p.seal.SealRTP(&p.tx, buf, hdr); v == verdict.Forward {
 			back, _, v := p.open.OpenRTP(&p.rx, buf[:n], hdr)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"tandem/relay/srtp/kernel"
 	"tandem/relay/verdict"
 )
 
@@ -14,33 +15,105 @@ const (
 	g711     = 160 // bytes of a 20 ms G.711 payload
 )
 
-// everySuite runs a behaviour for each suite, with and without an MKI.
+// everySuite runs a behaviour for each suite, with and without an MKI, on each tier that this processor has, packet by packet
+// and in batches.
 func everySuite(t *testing.T, run func(t *testing.T, p *pair)) {
 	t.Helper()
-	for _, s := range Suites() {
-		t.Run(s.String(), func(t *testing.T) { run(t, newPair(t, s, nil, false)) })
-		t.Run(s.String()+"/MKI", func(t *testing.T) { run(t, newPair(t, s, []byte{1, 2, 3, 4}, false)) })
+	for _, way := range ways() {
+		t.Run(way.String(), func(t *testing.T) {
+			for _, s := range Suites() {
+				t.Run(s.String(), func(t *testing.T) { run(t, way.pair(mustKeys(t, s, 1, nil, false))) })
+				t.Run(s.String()+"/MKI", func(t *testing.T) { run(t, way.pair(mustKeys(t, s, 1, []byte{1, 2, 3, 4}, false))) })
+			}
+		})
 	}
+}
+
+// everyWay runs a behaviour on each tier that this processor has, packet by packet and in batches.
+func everyWay(t *testing.T, name string, run func(t *testing.T, way way)) {
+	t.Helper()
+	for _, way := range ways() {
+		t.Run(name+"/"+way.String(), func(t *testing.T) { run(t, way) })
+	}
+}
+
+// way is how packets are worked on.
+type way struct {
+	tier  kernel.Tier
+	batch bool
+}
+
+func ways() (all []way) {
+	for _, t := range tiers() {
+		all = append(all, way{t, false}, way{t, true})
+	}
+	return all
+}
+
+// tiers returns what this processor has, the reference first.
+func tiers() (all []kernel.Tier) {
+	for t := kernel.Generic; t <= kernel.Best(); t++ {
+		all = append(all, t)
+	}
+	return all
+}
+
+func (w way) String() string {
+	if w.batch {
+		return w.tier.String() + "/batch"
+	}
+	return w.tier.String() + "/single"
 }
 
 // pair is a sender and a receiver with the same key.
 type pair struct {
+	way
 	keys     Keys
-	seal     *Cipher
-	open     *Cipher
-	tx       TX
-	rx       RX
+	seal     *party
+	open     *party
+	tx       txState
+	rx       rxState
 	overhead int // of SRTP
+}
+
+func (w way) pair(k Keys) *pair {
+	return &pair{way: w, keys: k, seal: w.party(&k), open: w.party(&k), overhead: k.suite.TagRTP() + int(k.mkiLen)}
 }
 
 func newPair(t testing.TB, s Suite, mki []byte, unencryptedRTCP bool) *pair {
 	t.Helper()
-	return pairFrom(t, mustKeys(t, s, 1, mki, unencryptedRTCP))
+	return way{tier: kernel.Best()}.pair(mustKeys(t, s, 1, mki, unencryptedRTCP))
 }
 
-func pairFrom(t testing.TB, k Keys) *pair {
-	t.Helper()
-	return &pair{keys: k, seal: mustCipher(t, &k), open: mustCipher(t, &k), overhead: k.suite.TagRTP() + int(k.mkiLen)}
+// rx and tx are the states of one key, both halves together.
+type rxState struct {
+	now  RXNow
+	rest RXRest
+}
+
+type txState struct {
+	now  TXNow
+	rest TXRest
+}
+
+func (s *rxState) both() Received { return Received{&s.now, &s.rest} }
+func (s *txState) both() Sent     { return Sent{&s.now, &s.rest} }
+
+// heardOf and sentOf return states that know these SSRCs.
+func heardOf(sources ...rxSource) (s rxState) {
+	for i := range sources {
+		s.both().put(i, &sources[i])
+	}
+	s.now.n = uint8(len(sources))
+	return s
+}
+
+func sentOf(sources ...txSource) (s txState) {
+	for i := range sources {
+		s.both().put(i, &sources[i])
+	}
+	s.now.n = uint8(len(sources))
+	return s
 }
 
 // mustKeys returns keys whose material is told apart by id.
@@ -59,15 +132,6 @@ func material(s Suite, id byte) []byte {
 		b[i] = id + byte(i)*7
 	}
 	return b
-}
-
-func mustCipher(t testing.TB, k *Keys) *Cipher {
-	t.Helper()
-	c, err := NewCipher(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 // rtpPacket returns an RTP packet with a fixed header and room for the tag behind it.
@@ -108,10 +172,10 @@ func (p *pair) sealed(t testing.TB, ssrc uint32, seq uint16) []byte {
 // sealedAt returns an SRTP packet as a sender with the given rollover counter would make it.
 func (p *pair) sealedAt(ssrc, roc uint32, seq uint16) []byte {
 	pkt := rtpPacket(ssrc, seq, 20)
-	l := p.seal.rtp.from(len(pkt))
-	pkt = pkt[:l.size]
-	copy(pkt[l.mki:], p.seal.mki[:p.seal.mkiLen])
-	p.seal.kernel.sealRTP(pkt, headerRTP, l, ssrc, uint64(roc)<<16|uint64(seq))
+	l := p.seal.rtp.layoutRTP(len(pkt))
+	pkt = pkt[:len(pkt)+p.seal.rtp.trailerRTP()]
+	p.seal.rtp.putMKI(&p.keys, pkt, l)
+	p.seal.rtp.sealRTP(p.seal.scratch, pkt, headerRTP, l, ssrc, uint64(roc)<<16|uint64(seq))
 	return pkt
 }
 

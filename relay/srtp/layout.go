@@ -23,31 +23,34 @@ type layout struct {
 	tag  int
 	word int // E bit and SRTCP index; SRTCP only
 	mki  int
-	size int // of the whole packet
 }
 
-// trailers returns the layouts of an SRTP and an SRTCP packet whose payload ends at 0: their sizes are what sealing adds.
-func trailers(s Suite, mki int) (rtp, rtcp layout) {
-	tag, tagRTCP := s.TagRTP(), s.TagRTCP()
-	if s.isGCM() {
-		rtp = layout{tag: 0, mki: tag, size: tag + mki}
-		rtcp = layout{tag: 0, word: tagRTCP, mki: tagRTCP + wordRTCP, size: tagRTCP + wordRTCP + mki}
-		return rtp, rtcp
+// trailerRTP is what sealing appends to an RTP packet, in bytes.
+func (k *Schedule) trailerRTP() int { return k.tagRTP() + k.mki() }
+
+// layoutRTP returns the layout of an SRTP packet whose payload ends at end.
+func (k *Schedule) layoutRTP(end int) layout {
+	if k.Suite().isGCM() {
+		return layout{end: end, tag: end, mki: end + k.tagRTP()}
 	}
-	rtp = layout{mki: 0, tag: mki, size: mki + tag}
-	rtcp = layout{word: 0, mki: wordRTCP, tag: wordRTCP + mki, size: wordRTCP + mki + tagRTCP}
-	return rtp, rtcp
+	return layout{end: end, mki: end, tag: end + k.mki()}
 }
 
-// from returns the layout of a packet whose payload ends at end.
-func (l layout) from(end int) layout {
-	return layout{end: end, tag: end + l.tag, word: end + l.word, mki: end + l.mki, size: end + l.size}
+// trailerRTCP is what sealing appends to a compound RTCP packet, in bytes.
+func (k *Schedule) trailerRTCP() int { return k.Suite().TagRTCP() + wordRTCP + k.mki() }
+
+// layoutRTCP returns the layout of an SRTCP packet whose body ends at end.
+func (k *Schedule) layoutRTCP(end int) layout {
+	if k.Suite().isGCM() {
+		return layout{end: end, tag: end, word: end + tagGCM, mki: end + tagGCM + wordRTCP}
+	}
+	return layout{end: end, word: end, mki: end + wordRTCP, tag: end + wordRTCP + k.mki()}
 }
 
 // lengthRTP checks the lengths that both directions depend on.
-func (c *Cipher) lengthRTP(pkt []byte, hdr int) verdict.Verdict {
+func (k *Schedule) lengthRTP(pkt []byte, hdr int) verdict.Verdict {
 	switch {
-	case c.kernel == nil:
+	case k.Suite() == None:
 		return verdict.NoKey
 	case len(pkt) < headerRTP:
 		return verdict.TooShort
@@ -59,9 +62,9 @@ func (c *Cipher) lengthRTP(pkt []byte, hdr int) verdict.Verdict {
 	return verdict.Forward
 }
 
-func (c *Cipher) lengthRTCP(pkt []byte) verdict.Verdict {
+func (k *Schedule) lengthRTCP(pkt []byte) verdict.Verdict {
 	switch {
-	case c.kernel == nil:
+	case k.Suite() == None:
 		return verdict.NoKey
 	case len(pkt) < headerRTCP:
 		return verdict.TooShort
@@ -72,10 +75,17 @@ func (c *Cipher) lengthRTCP(pkt []byte) verdict.Verdict {
 }
 
 // mkiMatches compares the packet's MKI with the negotiated one; it is true when none was negotiated.
-func (c *Cipher) mkiMatches(pkt []byte, l layout) bool {
-	n := int(c.mkiLen)
+func (k *Schedule) mkiMatches(keys *Keys, pkt []byte, l layout) bool {
+	n := k.mki()
 	if n == 0 {
 		return true
 	}
-	return subtle.ConstantTimeCompare(pkt[l.mki:l.mki+n], c.mki[:n]) == 1
+	return subtle.ConstantTimeCompare(pkt[l.mki:l.mki+n], keys.mki[:n]) == 1
+}
+
+// putMKI writes the negotiated MKI, if there is one.
+func (k *Schedule) putMKI(keys *Keys, pkt []byte, l layout) {
+	if n := k.mki(); n > 0 {
+		copy(pkt[l.mki:], keys.mki[:n])
+	}
 }

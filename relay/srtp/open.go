@@ -8,105 +8,167 @@ import (
 
 const encryptedRTCP = 1 << 31 // the E bit of the SRTCP word, RFC 3711 section 3.4
 
-// OpenRTP verifies and decrypts an SRTP packet in place. pkt is the whole packet, hdr the length of its header with CSRCs
-// and extension. On Forward, pkt[:n] is the RTP packet and index its 48-bit index (rollover counter, sequence number). On
-// any other verdict pkt and rx are as before.
+// OpenRTP verifies and decrypts an SRTP packet in place.
 //
 // Verdicts: NoKey, TooShort, TooLong, BadHeader, BadMKI, SSRCFull, KeyExpired, Replayed, TooOld, BadTag.
-func (c *Cipher) OpenRTP(rx *RX, pkt []byte, hdr int) (n int, index uint64, v verdict.Verdict) {
-	if v = c.lengthRTP(pkt, hdr); v != verdict.Forward {
-		return 0, 0, v
-	}
-	l := c.rtp.from(len(pkt) - c.rtp.size)
-	if l.end < hdr {
-		return 0, 0, verdict.TooShort
-	}
-	if !c.mkiMatches(pkt, l) {
-		return 0, 0, verdict.BadMKI
-	}
-	seq, ssrc := binary.BigEndian.Uint16(pkt[2:]), binary.BigEndian.Uint32(pkt[8:])
-	slot, source, v := rx.find(ssrc)
-	if v != verdict.Forward {
-		return 0, 0, v
-	}
-	if rx.opened >= lifeRTP {
-		return 0, 0, verdict.KeyExpired
-	}
+func OpenRTP(j *OpenJob, s *Scratch) verdict.Verdict {
+	s.single.ready = false
+	p := &s.plan
+	j.look(p)
+	j.open(s, p, &s.single)
+	return j.Verdict
+}
 
-	index, v = c.prove(&source, pkt, hdr, l, seq)
-	if v != verdict.Forward {
-		return 0, 0, v
+// plan is what a first look at a packet says. It is good until another packet of its key is opened.
+type plan struct {
+	layout
+	index     uint64 // that may be used; the likeliest of them
+	opened    uint64 // packets opened under the key so far
+	ssrc      uint32
+	slot      uint8 // of the SSRC
+	known     bool
+	unsettled bool            // there may be further indices
+	verdict   verdict.Verdict // why no index may be used
+}
+
+// look fills in p. It writes nothing else.
+func (j *OpenJob) look(p *plan) {
+	pkt := j.Packet
+	p.unsettled, p.opened = false, j.Now.opened
+	if p.verdict = j.Key.lengthRTP(pkt, j.Header); p.verdict != verdict.Forward {
+		return
+	}
+	p.layout = j.Key.layoutRTP(len(pkt) - j.Key.trailerRTP())
+	if p.end < j.Header {
+		p.verdict = verdict.TooShort
+		return
+	}
+	if !j.Key.mkiMatches(j.Keys, pkt, p.layout) {
+		p.verdict = verdict.BadMKI
+		return
+	}
+	seq := binary.BigEndian.Uint16(pkt[2:])
+	p.ssrc, p.index = binary.BigEndian.Uint32(pkt[8:]), uint64(seq)
+	slot, known, v := j.find(p.ssrc)
+	p.slot, p.known, p.verdict = uint8(slot), known, v
+	switch {
+	case v != verdict.Forward || !known:
+	case j.unsettled(slot):
+		p.unsettled = true
+		source := j.at(slot)
+		list, n := source.candidates(seq)
+		p.index, p.verdict = j.window(slot).first(list[:n])
+	default:
+		if w := j.window(slot); w.next > 0 {
+			p.index = estimate(w.next-1, seq)
+		}
+		p.verdict = j.window(slot).mayOpen(p.index)
+	}
+	if v == verdict.Forward && p.opened >= lifeRTP {
+		p.verdict, p.unsettled = verdict.KeyExpired, false
+	}
+}
+
+// open does what p says. tag may hold the packet's HMAC for one rollover counter.
+func (j *OpenJob) open(s *Scratch, p *plan, tag *proof) {
+	if j.N, j.Index, j.Fresh, j.Verdict = 0, 0, false, p.verdict; p.verdict != verdict.Forward {
+		return
+	}
+	if !j.Key.openRTP(s, j.Packet, j.Header, p.layout, p.ssrc, p.index, tag) {
+		if j.Verdict = verdict.BadTag; !p.unsettled || !j.another(s, p, tag) {
+			return
+		}
 	}
 
 	// Proven: from here on state changes.
-	source.rtp.mark(index)
-	source.retry = false
-	rx.commit(slot, &source)
-	rx.opened++
-	return l.end, index, verdict.Forward
+	j.Fresh = !p.known || p.index >= j.window(int(p.slot)).next
+	j.commit(int(p.slot), p.known, p.ssrc, p.index)
+	j.N, j.Index, j.Verdict = p.end, p.index, verdict.Forward
 }
 
-// prove returns the first index that may be used and whose tag verifies. Otherwise it returns BadTag if any tag was
-// checked, and if none was, why the likeliest index may not be used.
-func (c *Cipher) prove(s *rxSource, pkt []byte, hdr int, l layout, seq uint16) (uint64, verdict.Verdict) {
-	refused := verdict.Forward
-	list, n := s.candidates(seq)
-	for _, index := range list[:n] {
-		v := s.rtp.check(index)
-		if index >= lifeRTP {
-			v = verdict.KeyExpired
-		}
-		if v != verdict.Forward {
-			if refused == verdict.Forward {
-				refused = v
-			}
+// another looks for another index whose tag verifies, after the first one failed.
+func (j *OpenJob) another(s *Scratch, p *plan, tag *proof) bool {
+	failed := p.index
+	source := j.at(int(p.slot))
+	list, n := source.candidates(uint16(failed))
+	for _, p.index = range list[:n] {
+		if p.index == failed || j.window(int(p.slot)).mayOpen(p.index) != verdict.Forward {
 			continue
 		}
-		if c.kernel.openRTP(pkt, hdr, l, s.ssrc, index) {
-			return index, verdict.Forward
+		if j.Key.openRTP(s, j.Packet, j.Header, p.layout, p.ssrc, p.index, tag) {
+			return true
 		}
-		refused = verdict.BadTag
 	}
-	return 0, refused
+	return false
 }
 
-// OpenRTCP verifies and decrypts an SRTCP packet in place. On Forward, pkt[:n] is the compound RTCP packet, whose inner
-// lengths nobody has checked yet. On any other verdict pkt and rx are as before.
+// first returns the first index that may be used, or why the likeliest may not.
+func (w *window) first(list []uint64) (index uint64, v verdict.Verdict) {
+	for i, index := range list {
+		may := w.mayOpen(index)
+		if may == verdict.Forward {
+			return index, may
+		}
+		if i == 0 {
+			v = may
+		}
+	}
+	return 0, v
+}
+
+// mayOpen reports whether index may be used: Forward, KeyExpired, Replayed, TooOld.
+func (w *window) mayOpen(index uint64) verdict.Verdict {
+	if index >= lifeRTP {
+		return verdict.KeyExpired
+	}
+	return w.check(index)
+}
+
+// OpenRTCP verifies and decrypts an SRTCP packet in place, with the schedule of SRTCP. On Forward, Packet[:N] is the compound
+// RTCP packet, whose inner lengths nobody has checked yet.
 //
 // Verdicts: NoKey, TooShort, TooLong, BadMKI, Unencrypted, SSRCFull, KeyExpired, Replayed, TooOld, BadTag.
-func (c *Cipher) OpenRTCP(rx *RX, pkt []byte) (n int, v verdict.Verdict) {
-	if v = c.lengthRTCP(pkt); v != verdict.Forward {
-		return 0, v
+func OpenRTCP(j *OpenJob, s *Scratch) verdict.Verdict {
+	j.N, j.Index, j.Fresh = 0, 0, false
+	j.Verdict = j.openRTCP(s)
+	return j.Verdict
+}
+
+func (j *OpenJob) openRTCP(s *Scratch) verdict.Verdict {
+	k, pkt := j.Key, j.Packet
+	if v := k.lengthRTCP(pkt); v != verdict.Forward {
+		return v
 	}
-	l := c.rtcp.from(len(pkt) - c.rtcp.size)
+	l := k.layoutRTCP(len(pkt) - k.trailerRTCP())
 	if l.end < headerRTCP {
-		return 0, verdict.TooShort
+		return verdict.TooShort
 	}
-	if !c.mkiMatches(pkt, l) {
-		return 0, verdict.BadMKI
+	if !k.mkiMatches(j.Keys, pkt, l) {
+		return verdict.BadMKI
 	}
 	ssrc, word := binary.BigEndian.Uint32(pkt[4:]), binary.BigEndian.Uint32(pkt[l.word:])
-	if word&encryptedRTCP == 0 && !c.unencryptedRTCP {
-		return 0, verdict.Unencrypted
+	if word&encryptedRTCP == 0 && !k.mayBeClear() {
+		return verdict.Unencrypted
 	}
-	slot, source, v := rx.find(ssrc)
+	slot, known, v := j.find(ssrc)
 	if v != verdict.Forward {
-		return 0, v
+		return v
 	}
-	if rx.openedRTCP >= lifeRTCP {
-		return 0, verdict.KeyExpired
+	source := j.entry(slot, known, ssrc)
+	if j.Now.openedRTCP >= lifeRTCP {
+		return verdict.KeyExpired
 	}
 	index := uint64(word &^ encryptedRTCP)
 	if v = source.rtcp.check(index); v != verdict.Forward {
-		return 0, v
+		return v
 	}
-	if !c.kernel.openRTCP(pkt, l, ssrc, word) {
-		return 0, verdict.BadTag
+	if !k.openRTCP(s, pkt, l, ssrc, word) {
+		return verdict.BadTag
 	}
 
 	// Proven: from here on state changes.
 	source.rtcp.mark(index)
-	rx.commit(slot, &source)
-	rx.openedRTCP++
-	return l.end, verdict.Forward
+	j.commitRTCP(slot, &source)
+	j.N = l.end
+	return verdict.Forward
 }

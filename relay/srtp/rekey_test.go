@@ -19,9 +19,8 @@ func TestANewKeyTriesThreeRolloverCountersAndKeepsTheOneThatVerifies(t *testing.
 	} {
 		t.Run(peer.name, func(t *testing.T) {
 			everySuite(t, func(t *testing.T, p *pair) {
-				var old RX
-				old.sources[0], old.n = rxSource{ssrc: testSSRC, rtp: window{next: index(5, 40_001)}, spoke: true}, 1
-				p.rx.Rekey(&old)
+				p.rx = heardOf(rxSource{ssrc: testSSRC, rtp: window{next: index(5, 40_001)}, marks: spoke})
+				p.rx.both().Rekey()
 				before := p.rx
 				p.opens(t, p.sealedAt(testSSRC, 7, 40_100), verdict.BadTag, 0)
 				if p.rx != before {
@@ -38,9 +37,8 @@ func TestANewKeyTriesThreeRolloverCountersAndKeepsTheOneThatVerifies(t *testing.
 
 func TestAnSSRCThatIsNewUnderANewKeyStartsAtRolloverZero(t *testing.T) {
 	everySuite(t, func(t *testing.T, p *pair) {
-		var old RX
-		old.sources[0], old.n = rxSource{ssrc: testSSRC, rtp: window{next: index(5, 1)}, spoke: true}, 1
-		p.rx.Rekey(&old)
+		p.rx = heardOf(rxSource{ssrc: testSSRC, rtp: window{next: index(5, 1)}, marks: spoke})
+		p.rx.both().Rekey()
 		p.opens(t, p.sealedAt(testSSRC+1, 5, 1), verdict.BadTag, 0)
 		p.opens(t, p.sealedAt(testSSRC+1, 0, 1), verdict.Forward, 1)
 	})
@@ -50,8 +48,7 @@ func TestHintsOfFormerKeysNeverFillTheTable(t *testing.T) {
 	everySuite(t, func(t *testing.T, p *pair) {
 		for ssrc := range uint32(3 * MaxSSRC) { // a peer that changes its SSRC with every key
 			p.opens(t, p.sealedAt(ssrc, 0, 1), verdict.Forward, 1)
-			old := p.rx
-			p.rx.Rekey(&old)
+			p.rx.both().Rekey()
 		}
 		for ssrc := range uint32(MaxSSRC) { // sixteen that speak still have their places, and no more
 			p.opens(t, p.sealedAt(1000+ssrc, 0, 1), verdict.Forward, 1)
@@ -62,19 +59,17 @@ func TestHintsOfFormerKeysNeverFillTheTable(t *testing.T) {
 
 func TestAHintSurvivesAKeyThatWasNeverUsed(t *testing.T) {
 	everySuite(t, func(t *testing.T, p *pair) {
-		var first, second RX
-		first.sources[0], first.n = rxSource{ssrc: testSSRC, rtp: window{next: index(5, 1)}, spoke: true}, 1
-		second.Rekey(&first)
-		p.rx.Rekey(&second)
+		p.rx = heardOf(rxSource{ssrc: testSSRC, rtp: window{next: index(5, 1)}, marks: spoke})
+		p.rx.both().Rekey()
+		p.rx.both().Rekey()
 		p.opens(t, p.sealedAt(testSSRC, 5, 2), verdict.Forward, index(5, 2))
 	})
 }
 
 func TestRTCPUnderANewKeyLeavesTheCandidates(t *testing.T) {
 	everySuite(t, func(t *testing.T, p *pair) {
-		var old RX
-		old.sources[0], old.n = rxSource{ssrc: testSSRC, rtp: window{next: index(5, 1)}, spoke: true}, 1
-		p.rx.Rekey(&old)
+		p.rx = heardOf(rxSource{ssrc: testSSRC, rtp: window{next: index(5, 1)}, marks: spoke})
+		p.rx.both().Rekey()
 		if _, v := p.open.OpenRTCP(&p.rx, p.sealedRTCP(t, testSSRC)); v != verdict.Forward {
 			t.Fatal(v)
 		}
@@ -83,10 +78,9 @@ func TestRTCPUnderANewKeyLeavesTheCandidates(t *testing.T) {
 }
 
 func TestAnSSRCThatSentRTCPAloneHasNothingToCarry(t *testing.T) {
-	var old, rx RX
-	old.sources[0], old.n = rxSource{ssrc: testSSRC, rtcp: window{next: 1}, spoke: true}, 1
-	rx.Rekey(&old)
-	if rx != (RX{}) {
+	rx := heardOf(rxSource{ssrc: testSSRC, rtcp: window{next: 1}, marks: spoke})
+	rx.both().Rekey()
+	if rx != (rxState{}) {
 		t.Error("a hint was made of nothing")
 	}
 }
@@ -94,9 +88,10 @@ func TestAnSSRCThatSentRTCPAloneHasNothingToCarry(t *testing.T) {
 func TestPacketsUnderTheOldKeyStillOpenAfterTheNewKeyFailedOnThem(t *testing.T) {
 	everySuite(t, func(t *testing.T, p *pair) {
 		k := mustKeys(t, p.keys.suite, 99, p.keys.mki[:p.keys.mkiLen], false)
-		next := pairFrom(t, k)
+		next := p.way.pair(k)
 		p.opens(t, p.sealed(t, testSSRC, 1), verdict.Forward, 1)
-		next.rx.Rekey(&p.rx)
+		next.rx.both().Copy(p.rx.both())
+		next.rx.both().Rekey()
 
 		inFlight, plain := p.sealed(t, testSSRC, 2), rtpPacket(testSSRC, 2, 20)
 		if _, _, v := next.open.OpenRTP(&next.rx, inFlight, headerRTP); v != verdict.BadTag {
@@ -124,7 +119,7 @@ func TestANewEndpointWithTheSameKeyMayJumpAheadButNeverReplay(t *testing.T) {
 		jump := p.sealedAt(testSSRC, 1, 50_000) // the nearest index would be in rollover period 0
 		p.opens(t, jump, verdict.TooOld, 0)
 
-		p.rx.Retry()
+		p.rx.both().Retry()
 		p.opens(t, heard, verdict.BadTag, 0)                           // Replayed at its index, and it fits no other
 		p.opens(t, p.sealedAt(testSSRC, 0, 50_000), verdict.BadTag, 0) // old index: not accepted at any counter
 		p.opens(t, jump, verdict.Forward, index(1, 50_000))
@@ -135,9 +130,9 @@ func TestANewEndpointWithTheSameKeyMayJumpAheadButNeverReplay(t *testing.T) {
 }
 
 func TestRetryOfAnUnusedStateChangesNothing(t *testing.T) {
-	var rx RX
-	rx.Retry()
-	if rx != (RX{}) {
+	var rx rxState
+	rx.both().Retry()
+	if rx != (rxState{}) {
 		t.Error("the zero RX changed")
 	}
 }
@@ -161,8 +156,8 @@ func TestAKeysLifeIsCountedInProvenPackets(t *testing.T) {
 			}
 		}
 		p.sealedRTCP(t, testSSRC)
-		if p.rx.opened != 3 || p.rx.openedRTCP != 3 || p.tx.sealed != 3 || p.tx.sealedRTCP != 4 {
-			t.Errorf("opened %d and %d, sealed %d and %d", p.rx.opened, p.rx.openedRTCP, p.tx.sealed, p.tx.sealedRTCP)
+		if p.rx.now.opened != 3 || p.rx.now.openedRTCP != 3 || p.tx.now.sealed != 3 || p.tx.now.sealedRTCP != 4 {
+			t.Errorf("opened %d and %d, sealed %d and %d", p.rx.now.opened, p.rx.now.openedRTCP, p.tx.now.sealed, p.tx.now.sealedRTCP)
 		}
 	})
 }
@@ -172,12 +167,12 @@ func TestAKeyExpires(t *testing.T) {
 		rtp, rtcp := p.sealed(t, testSSRC, 1), p.sealedRTCP(t, testSSRC)
 		for _, full := range []struct {
 			name string
-			rx   RX
+			rx   rxState
 			rtp  verdict.Verdict
 			rtcp verdict.Verdict
 		}{
-			{"2^48 SRTP packets", RX{opened: lifeRTP}, verdict.KeyExpired, verdict.Forward},
-			{"2^31 SRTCP packets", RX{openedRTCP: lifeRTCP}, verdict.Forward, verdict.KeyExpired},
+			{"2^48 SRTP packets", rxState{now: RXNow{opened: lifeRTP}}, verdict.KeyExpired, verdict.Forward},
+			{"2^31 SRTCP packets", rxState{now: RXNow{openedRTCP: lifeRTCP}}, verdict.Forward, verdict.KeyExpired},
 		} {
 			rx := full.rx
 			if _, _, v := p.open.OpenRTP(&rx, clone(rtp), headerRTP); v != full.rtp {
@@ -188,7 +183,7 @@ func TestAKeyExpires(t *testing.T) {
 			}
 		}
 		// The rollover counter has 32 bits and must not come round.
-		p.rx.sources[0], p.rx.n = rxSource{ssrc: testSSRC, rtp: window{next: lifeRTP - 1}, spoke: true}, 1
+		p.rx = heardOf(rxSource{ssrc: testSSRC, rtp: window{next: lifeRTP - 1}, marks: spoke})
 		p.opens(t, p.sealedAt(testSSRC, 1<<32-1, 65_535), verdict.Forward, lifeRTP-1)
 		before := p.rx
 		p.opens(t, p.sealedAt(testSSRC, 0, 0), verdict.KeyExpired, 0)
@@ -199,28 +194,32 @@ func TestAKeyExpires(t *testing.T) {
 }
 
 func TestAKeyAnnouncesItsEnd(t *testing.T) {
-	one := func(s rxSource) RX { return RX{n: 1, sources: [MaxSSRC]rxSource{s}} }
+	one := func(s rxSource) rxState { return heardOf(s) }
+	two := func(s rxSource) rxState { return heardOf(rxSource{ssrc: 1}, s) }
 	for _, c := range []struct {
 		name string
-		rx   RX
+		rx   rxState
 		want bool
 	}{
-		{"new", RX{}, false},
-		{"SRTP packets before", RX{opened: lifeRTP/16*15 - 1}, false},
-		{"SRTP packets", RX{opened: lifeRTP / 16 * 15}, true},
-		{"SRTCP packets before", RX{openedRTCP: lifeRTCP/16*15 - 1}, false},
-		{"SRTCP packets", RX{openedRTCP: lifeRTCP / 16 * 15}, true},
+		{"new", rxState{}, false},
+		{"SRTP packets before", rxState{now: RXNow{opened: lifeRTP/16*15 - 1}}, false},
+		{"SRTP packets", rxState{now: RXNow{opened: lifeRTP / 16 * 15}}, true},
+		{"SRTCP packets before", rxState{now: RXNow{openedRTCP: lifeRTCP/16*15 - 1}}, false},
+		{"SRTCP packets", rxState{now: RXNow{openedRTCP: lifeRTCP / 16 * 15}}, true},
 		{"SRTP index", one(rxSource{rtp: window{next: lifeRTP / 16 * 15}}), true},
 		{"SRTCP index", one(rxSource{rtcp: window{next: lifeRTCP / 16 * 15}}), true},
 		{"indices before", one(rxSource{rtp: window{next: 1 << 47}, rtcp: window{next: 1 << 30}}), false},
+		{"SRTP index of another SSRC", two(rxSource{rtp: window{next: lifeRTP / 16 * 15}}), true},
+		{"SRTCP index of another SSRC", two(rxSource{rtcp: window{next: lifeRTCP / 16 * 15}}), true},
+		{"indices of another SSRC before", two(rxSource{rtp: window{next: 1 << 47}, rtcp: window{next: 1 << 30}}), false},
 	} {
-		if got := c.rx.Expiring(); got != c.want {
+		if got := c.rx.both().Expiring(); got != c.want {
 			t.Errorf("receiving, %s: %v", c.name, got)
 		}
-		s := c.rx.sources[0]
-		tx := TX{sealed: c.rx.opened, sealedRTCP: c.rx.openedRTCP, n: c.rx.n}
-		tx.sources[0] = txSource{rtp: s.rtp, rtcp: uint32(s.rtcp.next)}
-		if got := tx.Expiring(); got != c.want {
+		n, other := &c.rx.now, &c.rx.rest.sources[0]
+		tx := txState{now: TXNow{sealed: n.opened, sealedRTCP: n.openedRTCP, n: n.n, rtp: n.rtp, rtcp: n.rtcpNext}}
+		tx.rest.sources[0] = txSource{rtp: other.rtp, rtcp: other.rtcpNext}
+		if got := tx.both().Expiring(); got != c.want {
 			t.Errorf("sending, %s: %v", c.name, got)
 		}
 	}

@@ -97,7 +97,7 @@ func TestTooLittleCapacityIsAVerdictAndNoPanic(t *testing.T) {
 				t.Fatalf("RTCP with %d bytes behind it: %v", room, v)
 			}
 		}
-		if p.tx != (TX{}) {
+		if p.tx != (txState{}) {
 			t.Error("a refused packet spent an index")
 		}
 		if _, v := p.seal.SealRTP(&p.tx, make([]byte, maxPacket, 2*maxPacket), headerRTP); v != verdict.TooLong {
@@ -124,7 +124,7 @@ func TestSealRefusesMalformedPackets(t *testing.T) {
 				t.Errorf("RTCP of %d bytes: %v", n, v)
 			}
 		}
-		if p.tx != (TX{}) {
+		if p.tx != (txState{}) {
 			t.Error("a refused packet spent an index")
 		}
 	})
@@ -133,12 +133,12 @@ func TestSealRefusesMalformedPackets(t *testing.T) {
 func TestASeventeenthSSRCIsNotSealed(t *testing.T) {
 	everySuite(t, func(t *testing.T, p *pair) {
 		for ssrc := range uint32(MaxSSRC) {
-			if !p.tx.Room(ssrc) {
+			if !p.tx.both().Room(ssrc) {
 				t.Fatalf("no room for SSRC %d", ssrc)
 			}
 			p.seals(t, ssrc, 1, verdict.Forward)
 		}
-		if p.tx.Room(MaxSSRC) || !p.tx.Room(0) {
+		if p.tx.both().Room(MaxSSRC) || !p.tx.both().Room(0) {
 			t.Error("Room is wrong about a full table")
 		}
 		p.seals(t, MaxSSRC, 1, verdict.SealFull)
@@ -151,22 +151,22 @@ func TestASeventeenthSSRCIsNotSealed(t *testing.T) {
 
 func TestNextIsWhereARestartedInputContinues(t *testing.T) {
 	everySuite(t, func(t *testing.T, p *pair) {
-		if _, known := p.tx.Next(testSSRC); known {
+		if _, known := p.tx.both().Next(testSSRC); known {
 			t.Error("known before anything was sealed")
 		}
 		p.sealedRTCP(t, testSSRC)
-		if _, known := p.tx.Next(testSSRC); known {
+		if _, known := p.tx.both().Next(testSSRC); known {
 			t.Error("RTCP alone made it known")
 		}
 		p.seals(t, testSSRC, 65_535, verdict.Forward)
-		if seq, known := p.tx.Next(testSSRC); seq != 0 || !known {
+		if seq, known := p.tx.both().Next(testSSRC); seq != 0 || !known {
 			t.Errorf("after 65535: %d, %v", seq, known)
 		}
 		p.seals(t, testSSRC, 65_530, verdict.Forward)
-		if seq, _ := p.tx.Next(testSSRC); seq != 0 {
+		if seq, _ := p.tx.both().Next(testSSRC); seq != 0 {
 			t.Errorf("a late packet moved it to %d", seq)
 		}
-		if seq, known := p.tx.Next(testSSRC + 1); known {
+		if seq, known := p.tx.both().Next(testSSRC + 1); known {
 			t.Errorf("a stranger is known at %d", seq)
 		}
 	})
@@ -179,17 +179,19 @@ func TestANewKeyStartsAtRolloverZeroOrCarriesOn(t *testing.T) {
 		p.sealedRTCP(t, testSSRC)
 
 		k := mustKeys(t, p.keys.suite, 2, p.keys.mki[:p.keys.mkiLen], false)
-		reset, carried := pairFrom(t, k), pairFrom(t, k)
+		reset, carried := p.way.pair(k), p.way.pair(k)
 		reset.opens(t, reset.sealed(t, testSSRC, 1), verdict.Forward, 1)
 
-		carried.tx.Carry(&p.tx)
-		if seq, known := carried.tx.Next(testSSRC); seq != 1 || !known {
+		carried.tx = p.tx
+		carried.tx.both().Rekey(true)
+		if seq, known := carried.tx.both().Next(testSSRC); seq != 1 || !known {
 			t.Errorf("next is %d, %v", seq, known)
 		}
-		carried.rx.Rekey(&RX{n: 1, sources: [MaxSSRC]rxSource{{ssrc: testSSRC, rtp: window{next: index(1, 1)}}}})
+		carried.rx = heardOf(rxSource{ssrc: testSSRC, rtp: window{next: index(1, 1)}})
+		carried.rx.both().Rekey()
 		carried.opens(t, carried.sealed(t, testSSRC, 1), verdict.Forward, index(1, 1))
 		rtcp := carried.sealedRTCP(t, testSSRC)
-		if l := carried.seal.rtcp.from(28); rtcp[l.word+3] != 1 {
+		if l := carried.seal.rtcp.layoutRTCP(28); rtcp[l.word+3] != 1 {
 			t.Errorf("SRTCP index is %x, must continue at 1 (RFC 3711 section 3.4)", rtcp[l.word:l.word+4])
 		}
 	})
@@ -199,8 +201,7 @@ func TestCarriedSSRCsNeverFillTheTable(t *testing.T) {
 	everySuite(t, func(t *testing.T, p *pair) {
 		for ssrc := range uint32(3 * MaxSSRC) {
 			p.seals(t, ssrc, 1, verdict.Forward)
-			old := p.tx
-			p.tx.Carry(&old)
+			p.tx.both().Rekey(true)
 		}
 		for ssrc := range uint32(MaxSSRC) {
 			p.seals(t, 1000+ssrc, 1, verdict.Forward)
@@ -209,24 +210,16 @@ func TestCarriedSSRCsNeverFillTheTable(t *testing.T) {
 	})
 }
 
-func TestCarryOntoItselfForgetsNothing(t *testing.T) {
-	everySuite(t, func(t *testing.T, p *pair) {
-		p.seals(t, testSSRC, 1, verdict.Forward)
-		p.tx.Carry(&p.tx)
-		p.seals(t, testSSRC, 1, verdict.AlreadySealed)
-	})
-}
-
 func TestSealingStopsAtTheEndOfAKeysLife(t *testing.T) {
 	everySuite(t, func(t *testing.T, p *pair) {
-		p.tx = TX{n: 1, sources: [MaxSSRC]txSource{{ssrc: testSSRC, rtp: window{next: lifeRTP - 1}, rtcp: lifeRTCP - 1}}}
+		p.tx = sentOf(txSource{ssrc: testSSRC, rtp: window{next: lifeRTP - 1}, rtcp: lifeRTCP - 1})
 		p.seals(t, testSSRC, 65_535, verdict.Forward)
 		p.seals(t, testSSRC, 0, verdict.KeyExpired) // the rollover counter must not come round
 		p.sealedRTCP(t, testSSRC)
 		if _, v := p.seal.SealRTCP(&p.tx, rtcpPacket(testSSRC)); v != verdict.KeyExpired {
 			t.Errorf("SRTCP index beyond 2^31: %v", v)
 		}
-		p.tx = TX{sealed: lifeRTP, sealedRTCP: lifeRTCP}
+		p.tx = txState{now: TXNow{sealed: lifeRTP, sealedRTCP: lifeRTCP}}
 		p.seals(t, testSSRC, 1, verdict.KeyExpired)
 		if _, v := p.seal.SealRTCP(&p.tx, rtcpPacket(testSSRC)); v != verdict.KeyExpired {
 			t.Errorf("2^31 SRTCP packets: %v", v)

@@ -4,15 +4,21 @@
 // authentication key away), state created or moved by a packet that nobody proved. Hence the two orders that everything
 // here keeps: opening commits after proof, sealing commits before use.
 //
-//	Keys    master key, salt and MKI as signalling brought them: plain bytes, comparable
-//	Cipher  session keys derived and expanded from Keys, and scratch space; one goroutine
-//	RX, TX  what one key has received or sent: rollover counters, windows, indices; plain bytes, zero value ready
+//	Keys            master key, salt and MKI as signalling brought them: comparable
+//	Schedule        session keys of SRTP or of SRTCP, expanded (Derive)
+//	RXNow, RXRest   what one key has received (Received): rollover counters, windows; the SSRC in use now, and the others
+//	TXNow, TXRest   what one key has sent (Sent): indices; likewise
+//	Scratch         working space and processor features of one goroutine
 //
-// Files in the order a packet meets them: layout (where the fields are), rx and tx (whose packet, which index), index
-// and window (estimate, replay), open and seal (the steps in order), kernel_cm and kernel_gcm (the arithmetic). suite, keys,
-// derive and cipher are the set-up.
+// All but Scratch are plain bytes without a pointer, which the caller keeps where it likes: in one array, the hot ones apart
+// from the rest, wiped with it. OpenRTP, OpenRTCP, SealRTP and SealRTCP take one packet; OpenBatch and SealBatch take the RTP
+// packets of a receive batch, of any streams, keys and suites, and give what the single functions give, in less time.
 //
-// What does not live here: reading RTP and RTCP headers (relay/rtp), the a=crypto attribute (signaling/sdp), re-basing of a
+// Files in the order a packet meets them: job (what is asked), layout (where the fields are), received and sent (whose packet, which
+// index), index and window (estimate, replay), open and seal (the steps in order), batch and lanes (many packets), arithmetic
+// (the sums of one). suite, keys and schedule are the set-up.
+//
+// What does not live here: AES and SHA-1 (relay/srtp/kernel), reading RTP and RTCP headers (relay/rtp), the a=crypto attribute (signaling/sdp), re-basing of a
 // restarted input's sequence numbers and the two seconds that an old receive key lives on (relay), sockets, clocks, logs.
 package srtp
 

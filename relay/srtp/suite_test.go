@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"tandem/relay/srtp/kernel"
 	"tandem/relay/verdict"
 )
 
@@ -92,8 +93,9 @@ func TestKeysOfWrongLengthAreRefusedWithoutNamingThem(t *testing.T) {
 	if k, err := NewKeys(None, nil, nil, false); err != nil || k != (Keys{}) {
 		t.Errorf("plain RTP: %v", err)
 	}
-	if _, err := NewCipher(&Keys{}); err == nil {
-		t.Error("plain RTP has a cipher")
+	rtp, rtcp := Schedule{proof: kernel.GHASH{{1}}}, Schedule{head: [16]byte{1}}
+	if Derive(kernel.Best(), &Keys{}, &rtp, &rtcp); rtp != (Schedule{}) || rtcp != (Schedule{}) {
+		t.Error("plain RTP has a schedule, or the one before is left")
 	}
 }
 
@@ -120,7 +122,7 @@ func TestKeysAreNeverPrinted(t *testing.T) {
 	everySuite(t, func(t *testing.T, p *pair) {
 		secret := material(p.keys.suite, 1)
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d", "%q"} {
-			for _, value := range []any{p.keys, &p.keys, p.seal, []Keys{p.keys}} {
+			for _, value := range []any{p.keys, &p.keys, p.seal.rtp, &p.seal.rtcp, []Keys{p.keys}} {
 				got := fmt.Sprintf(verb, value)
 				if !strings.Contains(got, "withheld") || strings.Contains(got, fmt.Sprint(secret[0], " ", secret[1])) ||
 					strings.Contains(got, hex.EncodeToString(secret[:4])) {
@@ -131,19 +133,13 @@ func TestKeysAreNeverPrinted(t *testing.T) {
 	})
 }
 
-func TestAWipedCipherHasNoKey(t *testing.T) {
+func TestAWipedScheduleHasNoKey(t *testing.T) {
 	everySuite(t, func(t *testing.T, p *pair) {
 		rtp, rtcp := p.sealed(t, testSSRC, 1), p.sealedRTCP(t, testSSRC)
-		kernel := p.open.kernel
-		p.open.Wipe()
-		p.open.Wipe()
-		switch k := kernel.(type) {
-		case *counterMode:
-			if k.rtp != (cmKeys{}) || k.rtcp != (cmKeys{}) || k.stream != [streamSize]byte{} {
-				t.Error("key material is left")
-			}
-		case *galoisMode:
-			if *k != (galoisMode{}) {
+		for _, k := range []*Schedule{&p.open.rtp, &p.open.rtcp} {
+			k.Wipe()
+			k.Wipe()
+			if *k != (Schedule{}) || k.Suite() != None {
 				t.Error("key material is left")
 			}
 		}
@@ -159,21 +155,74 @@ func TestAWipedCipherHasNoKey(t *testing.T) {
 		if _, v := p.open.SealRTCP(&p.tx, rtcpPacket(1)); v != verdict.NoKey {
 			t.Errorf("seal RTCP: %v", v)
 		}
-		if p.open.Suite() != None || p.seal.Suite() != p.keys.suite {
-			t.Errorf("suites: %s, %s", p.open.Suite(), p.seal.Suite())
+		if p.seal.rtp.Suite() != p.keys.suite || p.seal.rtcp.Suite() != p.keys.suite {
+			t.Errorf("suites: %s, %s", p.seal.rtp.Suite(), p.seal.rtcp.Suite())
 		}
 	})
 }
 
+func TestNoKeyIsLeftInTheScratchSpace(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		p.opens(t, p.sealed(t, testSSRC, 1), verdict.Forward, 1)
+		forged := p.sealedAt(testSSRC, 0, 2)
+		forged[headerRTP] ^= 1
+		p.opens(t, forged, verdict.BadTag, 0)
+		p.sealedRTCP(t, testSSRC)
+		for _, s := range []*Scratch{p.seal.scratch, p.open.scratch} {
+			if s.key != (kernel.HMAC{}) || s.keys != [MaxBatch]kernel.HMAC{} {
+				t.Error("a key is left")
+			}
+			for i := range s.lanes {
+				if s.lanes[i].Msg != nil {
+					t.Error("a packet is held")
+				}
+			}
+		}
+	})
+}
+
+func TestEveryTierDerivesTheSameSchedules(t *testing.T) {
+	for _, s := range Suites() {
+		k := mustKeys(t, s, 1, []byte{1}, true)
+		var rtp, rtcp Schedule
+		Derive(kernel.Generic, &k, &rtp, &rtcp)
+		if rtp == rtcp {
+			t.Errorf("%s: SRTP and SRTCP have the same keys", s)
+		}
+		for _, tier := range tiers() {
+			var again, againRTCP Schedule
+			if Derive(tier, &k, &again, &againRTCP); again != rtp || againRTCP != rtcp {
+				t.Errorf("%s: %s derives other keys", s, tier)
+			}
+		}
+	}
+}
+
 // State and keys lie in memory that outlives the process: a pointer there would dangle.
 func TestStateAndKeysHoldNoPointer(t *testing.T) {
-	for _, v := range []any{Keys{}, RX{}, TX{}} {
+	for _, v := range []any{Keys{}, Schedule{}, RXNow{}, RXRest{}, TXNow{}, TXRest{}} {
 		if at := pointerIn(reflect.TypeOf(v)); at != "" {
 			t.Errorf("%T holds a pointer in %s", v, at)
 		}
 	}
-	if size := reflect.TypeFor[rxSource]().Size(); size != 64 {
-		t.Errorf("an SSRC's receive state is %d bytes, not a cache line", size)
+}
+
+// What a leg's hot memory is reckoned with.
+func TestSizes(t *testing.T) {
+	for _, c := range []struct {
+		of   reflect.Type
+		most uintptr // bytes
+	}{
+		{reflect.TypeFor[Schedule](), 384}, // six cache lines, two of them a leg
+		{reflect.TypeFor[RXNow](), 64},     // one cache line
+		{reflect.TypeFor[TXNow](), 48},
+		{reflect.TypeFor[RXRest](), 1024},
+		{reflect.TypeFor[TXRest](), 640},
+	} {
+		if c.of.Size() > c.most {
+			t.Errorf("%v is %d bytes, must be at most %d", c.of, c.of.Size(), c.most)
+		}
+		t.Logf("%v: %d bytes", c.of, c.of.Size())
 	}
 }
 

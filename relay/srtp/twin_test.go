@@ -126,7 +126,7 @@ func TestEverySuiteMatchesItsSlowTwin(t *testing.T) {
 func TestEverySuiteMatchesItsSlowTwinForRTCP(t *testing.T) {
 	for _, unencrypted := range []bool{false, true} {
 		everySuite(t, func(t *testing.T, p *pair) {
-			p = pairFrom(t, mustKeys(t, p.keys.suite, 1, p.keys.mki[:p.keys.mkiLen], unencrypted))
+			p = p.way.pair(mustKeys(t, p.keys.suite, 1, p.keys.mki[:p.keys.mkiLen], unencrypted))
 			w := twin{p.keys}
 			for i := range uint32(200) {
 				plain := append(rtcpPacket(testSSRC), make([]byte, 4*(i%50))...)

@@ -5,6 +5,7 @@ import (
 	"crypto/aes"
 	"testing"
 
+	"tandem/relay/srtp/kernel"
 	"tandem/relay/verdict"
 )
 
@@ -26,20 +27,20 @@ func TestKeystreamMatchesTheRFCs(t *testing.T) {
 			"d108d1a31a00bad6367ec23eb044b415 c8f57129fdeb970b59f917b257662d4c a5dab625811034e8cebdfeb6dc158dd3"},
 	} {
 		t.Run(v.source, func(t *testing.T) {
-			var s session
+			s := session{suite: v.suite}
 			copy(s.key[:], unhex(v.key))
 			copy(s.salt[:], unhex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD"))
-			k, err := newCM(v.suite, &s, &s)
-			if err != nil {
-				t.Fatal(err)
-			}
-			stream := make([]byte, 0xff02*aes.BlockSize)
-			k.crypt(&k.rtp, 0, 0, stream)
-			if !bytes.Equal(stream[:48], unhex(v.first)) {
-				t.Errorf("first blocks are %x", stream[:48])
-			}
-			if last := stream[len(stream)-48:]; !bytes.Equal(last, unhex(v.last)) {
-				t.Errorf("last blocks are %x", last)
+			for _, tier := range tiers() {
+				var k Schedule
+				k.expand(tier, &s, 0)
+				stream := make([]byte, 0xff02*aes.BlockSize)
+				k.crypt(NewScratch(tier), 0, 0, stream)
+				if !bytes.Equal(stream[:48], unhex(v.first)) {
+					t.Errorf("%s: first blocks are %x", tier, stream[:48])
+				}
+				if last := stream[len(stream)-48:]; !bytes.Equal(last, unhex(v.last)) {
+					t.Errorf("%s: last blocks are %x", tier, last)
+				}
 			}
 		})
 	}
@@ -66,18 +67,20 @@ func TestKeyDerivationMatchesTheRFCs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := derive(&k, labelRTP)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := s.key[:v.suite.KeyLen()]; !bytes.Equal(got, unhex(v.key)) {
-				t.Errorf("cipher key is %x", got)
-			}
-			if !bytes.Equal(s.salt[:], unhex(v.salt)) {
-				t.Errorf("salt is %x", s.salt)
-			}
-			if !bytes.Equal(s.auth[:], unhex(v.authn)) {
-				t.Errorf("authentication key is %x", s.auth)
+			var master kernel.RoundKeys
+			kernel.Expand(&master, k.key[:v.suite.KeyLen()])
+			for _, tier := range tiers() {
+				var s session
+				s.derive(tier, &k, &master, labelRTP)
+				if got := s.key[:v.suite.KeyLen()]; !bytes.Equal(got, unhex(v.key)) {
+					t.Errorf("cipher key is %x", got)
+				}
+				if !bytes.Equal(s.salt[:], unhex(v.salt)) {
+					t.Errorf("salt is %x", s.salt)
+				}
+				if !bytes.Equal(s.auth[:], unhex(v.authn)) {
+					t.Errorf("authentication key is %x", s.auth)
+				}
 			}
 		})
 	}
@@ -102,12 +105,12 @@ func TestPacketsMatchLibsrtp(t *testing.T) {
 		{suite: AES256CM80, keyAndSalt: "f0f04914b513f2763a1b1fa130f10e29 98f6f6e43e4309d1e622a0e332b9f1b6 3b04803de51ee7c96423ab5b78d2",
 			sealed: "800f1234decafbadcafebabe f1d9de17ff251ff1aa007774b0b4b40d a08d9d9a5b3a55d8873b"},
 	} {
-		t.Run(v.suite.String(), func(t *testing.T) {
+		everyWay(t, v.suite.String(), func(t *testing.T, way way) {
 			k, err := NewKeys(v.suite, unhex(v.keyAndSalt), nil, false)
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := pairFrom(t, k)
+			p := way.pair(k)
 			pkt := clone(unhex(plain))
 			n, verd := p.seal.SealRTP(&p.tx, pkt, headerRTP)
 			if got := pkt[:n]; verd != verdict.Forward || !bytes.Equal(got, unhex(v.sealed)) {
@@ -121,7 +124,7 @@ func TestPacketsMatchLibsrtp(t *testing.T) {
 			if v.rtcp == "" {
 				return
 			}
-			p.tx.sources[0].rtcp = v.srtcpCounter
+			p.tx.now.rtcp = v.srtcpCounter
 			pkt = clone(unhex(v.rtcp))
 			n, verd = p.seal.SealRTCP(&p.tx, pkt)
 			if got := pkt[:n]; verd != verdict.Forward || !bytes.Equal(got, unhex(v.srtcp)) {
@@ -154,16 +157,15 @@ func TestAEADPacketsMatchRFC7714(t *testing.T) {
 			 6f1b6fad 1d1eb30c 4446839f 57ff6f6c b26ac3be 800005d4`,
 			rtcp + `91db4afb feee5a97 8fab4393 ed2615fe 000005d4`},
 	} {
-		t.Run(v.suite.String(), func(t *testing.T) {
-			var s session // the RFC gives session keys
+		everyWay(t, v.suite.String(), func(t *testing.T, way way) {
+			s := session{suite: v.suite} // the RFC gives session keys
 			copy(s.key[:], unhex(v.key))
 			copy(s.salt[:], unhex(salt))
-			c, err := newCipher(&Keys{suite: v.suite}, &s, &s)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var tx TX
-			var rx RX
+			c := way.party(&Keys{suite: v.suite})
+			c.rtp.expand(way.tier, &s, 0)
+			c.rtcp.expand(way.tier, &s, 0)
+			var tx txState
+			var rx rxState
 
 			pkt := clone(unhex(rtp))
 			n, verd := c.SealRTP(&tx, pkt, headerRTP)
@@ -175,20 +177,19 @@ func TestAEADPacketsMatchRFC7714(t *testing.T) {
 				t.Errorf("opened: %v %x", verd, pkt[:n])
 			}
 			for _, form := range []struct {
-				authOnly bool
-				want     string
-			}{{false, v.srtcp}, {true, v.auth}} {
-				c.unencryptedRTCP = form.authOnly
-				tx, rx = TX{n: 1}, RX{}
-				tx.sources[0] = txSource{ssrc: 0x4d617273, rtcp: 0x5d4}
+				form uint8
+				want string
+			}{{0, v.srtcp}, {formClear, v.auth}} {
+				c.rtcp.expand(way.tier, &s, form.form)
+				tx, rx = sentOf(txSource{ssrc: 0x4d617273, rtcp: 0x5d4}), rxState{}
 				pkt = clone(unhex(rtcp))
 				n, verd = c.SealRTCP(&tx, pkt)
 				if verd != verdict.Forward || !bytes.Equal(pkt[:n], unhex(form.want)) {
-					t.Errorf("sealed RTCP, authenticated only %v: %v %x", form.authOnly, verd, pkt[:n])
+					t.Errorf("sealed RTCP, form %#x: %v %x", form.form, verd, pkt[:n])
 				}
 				n, verd = c.OpenRTCP(&rx, pkt[:n])
 				if verd != verdict.Forward || !bytes.Equal(pkt[:n], unhex(rtcp)) {
-					t.Errorf("opened RTCP, authenticated only %v: %v %x", form.authOnly, verd, pkt[:n])
+					t.Errorf("opened RTCP, form %#x: %v %x", form.form, verd, pkt[:n])
 				}
 			}
 		})

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"tandem/bench/report"
+)
+
+// allCmd is what make bench runs.
+type allCmd struct {
+	bench
+	Engines  []string `default:"funnel,sockets" help:"Engines to measure; sessions with the first."`
+	Modes    []string `default:"both,rtp,srtp" help:"Modes to measure each engine in."`
+	Streams  int      `default:"2000" help:"Directions with traffic; two are a call."`
+	Count    int      `default:"20000" help:"Sessions of the control measurement."`
+	Rounds   int      `default:"5" help:"How often each side has its turn."`
+	Rival    string   `default:"rtpengine" help:"Whom to measure beside it: rtpengine[:PATH]; none: nobody."`
+	Quick    bool     `help:"Short runs and one round: to try the command out, not for figures."`
+	Document string   `default:"BENCHMARKS.md" help:"The document whose tables are rewritten." type:"path"`
+	Results  string   `default:"bench/results" help:"Where the JSON goes." type:"path"`
+}
+
+// Parts of the document.
+const (
+	relayPart    = "relay"
+	sessionsPart = "sessions"
+)
+
+// Run implements kong's command. Results are written as they come; the document only when all are there.
+func (c *allCmd) Run(ctx context.Context, s streams) error {
+	// A document without room for the figures is better known before an hour of measuring than after it.
+	if err := report.HasParts(c.Document, relayPart, sessionsPart); err != nil {
+		return err
+	}
+	if len(c.Engines) == 0 {
+		return errors.New("--engines names none")
+	}
+	var relays strings.Builder
+	for _, engine := range c.Engines {
+		for _, mode := range c.Modes {
+			result, err := c.relay(ctx, s, engine, mode)
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", engine, mode, err)
+			}
+			fmt.Fprintf(&relays, "### %s, %s\n\n%s\n%s\n", engine, mode, result.Table(), result.Caveats())
+		}
+	}
+	engine := c.Engines[0] // one socket for all ports; with a socket a port, 20,000 sessions want 40,000 open files
+	result, err := c.sessions(ctx, s, engine)
+	if err != nil {
+		return fmt.Errorf("%s, %d sessions: %w", engine, c.Count, err)
+	}
+	sessions := fmt.Sprintf("%s\n%s\n", result.Table(), result.Conditions.Sentence())
+	return report.Rewrite(c.Document, map[string]string{relayPart: relays.String(), sessionsPart: sessions})
+}
+
+func (c *allCmd) relay(ctx context.Context, s streams, engine, mode string) (*report.Comparison, error) {
+	run := relayCmd{bench: c.bench, Engine: engine, Mode: mode, Streams: c.Streams, Rounds: c.Rounds, Quick: c.Quick, Rival: c.Rival}
+	if c.Rival == "none" {
+		run.Rival = ""
+	}
+	if c.Quick {
+		run.Rounds = 1
+	}
+	s.log("== %s, %s", engine, mode)
+	result, err := run.compare(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	result.Conditions.Command = run.command()
+	return result, report.SaveJSON(filepath.Join(c.Results, "relay-"+engine+"-"+mode+".json"), result)
+}
+
+func (c *allCmd) sessions(ctx context.Context, s streams, engine string) (*report.Sessions, error) {
+	run := sessionsCmd{bench: c.bench, Engine: engine, Count: c.Count}
+	s.log("== %s, %d sessions", engine, c.Count)
+	result, err := run.measure(ctx)
+	if err != nil {
+		return nil, err
+	}
+	result.Conditions.Command = fmt.Sprintf("tandem-bench sessions --engine %s --count %d", engine, c.Count)
+	return result, report.SaveJSON(filepath.Join(c.Results, "sessions-"+engine+".json"), result)
+}
+
+// command is what a reader types to repeat one measurement of the set.
+func (c *relayCmd) command() string {
+	line := fmt.Sprintf("tandem-bench relay --engine %s --mode %s --streams %d --search --rounds %d", c.Engine, c.Mode, c.Streams, c.Rounds)
+	if c.Rival != "" {
+		line += " --rival " + c.Rival
+	}
+	if c.Quick {
+		line += " --quick"
+	}
+	return line
+}

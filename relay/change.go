@@ -1,0 +1,92 @@
+package relay
+
+import "tandem/relay/srtp"
+
+// wanted are the flags that signalling names; the others follow from the rest of what it says.
+const wanted = hears | speaks | secure | muxed | watched | clocked
+
+// change makes a leg what signalling wants it to be. Worker only, or before the worker knows the leg. What is the same as before
+// stays untouched: a pin, a rollover counter or a window never restarts without a reason.
+func (w *worker) change(c *change, now int64) {
+	index := c.end.index
+	l, k := &w.legs[index], &w.cold[index]
+	other := &w.legs[l.peer]
+	newAddress := c.policy.Signalled != k.pin.Policy().Signalled
+	const active = hears | speaks | watched
+	if l.flags&active != active && c.flags&active == active || newAddress {
+		l.since = now
+	}
+	if l.flags&(hears|speaks) != hears|speaks && c.flags&(hears|speaks) == hears|speaks {
+		other.since = now // nobody could expect it while this end was held
+	}
+	l.flags = l.flags&^wanted | c.flags&wanted
+	l.known, l.clock = c.known, 0
+	if c.clocks != nil {
+		w.rare[index].clocks = *c.clocks
+	}
+	if l.flags&secure == 0 {
+		l.out = mapping{} // what leaves has its sender's numbers
+	}
+	switch {
+	case c.rx != nil:
+		w.replaceRX(index, c, now)
+	case newAddress:
+		w.rxOf(index).Retry()
+	}
+	if c.tx != nil {
+		w.replaceTX(index, c)
+	}
+	if c.rx != nil || c.tx != nil {
+		k.keyTold = 0
+	}
+	k.said = c.said
+	l.pin.Arm(now, &k.pin, &c.policy)
+}
+
+// replaceRX gives a leg another receive key, or none. The one before opens packets in flight for a while, and is remembered:
+// should it come back, what it opened stays opened.
+func (w *worker) replaceRX(index uint32, c *change, now int64) {
+	l, k, received := &w.legs[index], &w.cold[index], w.rxOf(index)
+	w.forget(index)
+	if l.flags&keyedRX != 0 {
+		w.retire(index, now+int64(retiredLife))
+	}
+	if again := w.recall(index, &c.said.rx); again != nil {
+		received.Copy(again.received())
+		received.Retry()
+	} else {
+		received.Rekey()
+	}
+	l.rxKey, k.rxRTCP = c.rx.rtp, c.rx.rtcp
+	l.flags &^= keyedRX
+	if c.said.rx.Suite() != srtp.None {
+		l.flags |= keyedRX
+	}
+}
+
+// replaceTX gives a leg another send key, or none.
+func (w *worker) replaceTX(index uint32, c *change) {
+	l, k := &w.legs[index], &w.cold[index]
+	w.txOf(index).Rekey(c.carry)
+	l.txKey, k.txRTCP = c.tx.rtp, c.tx.rtcp
+	l.flags &^= keyedTX
+	if c.said.tx.Suite() != srtp.None {
+		l.flags |= keyedTX
+	}
+}
+
+// wipe empties a leg's slot in the arena: what the next session finds is as if nobody had been there, and what nobody used stays
+// untouched.
+func (w *worker) wipe(index uint32) {
+	l := &w.legs[index]
+	w.forget(index)
+	if l.flags&renewed != 0 {
+		delete(w.keys, index)
+	}
+	w.rxOf(index).Copy(srtp.Received{Now: &srtp.RXNow{}})
+	w.txOf(index).Rekey(false)
+	if l.flags&clocked != 0 {
+		clear(w.rare[index].clocks[:])
+	}
+	*l, w.cold[index] = leg{}, cold{}
+}

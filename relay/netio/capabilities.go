@@ -1,0 +1,58 @@
+package netio
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// MissingCapabilities names the capabilities (capabilities(7)) that OpenFunnel needs and the calling thread does not have;
+// nil means that none is missing. CAP_SYS_ADMIN stands in for CAP_BPF.
+func MissingCapabilities() []string {
+	var sets [2]unix.CapUserData // the low 32 capabilities, the others
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		sets = [2]unix.CapUserData{} // it has no error that a process can cause; none is the safe answer
+	}
+	has := func(capability int) bool { return sets[capability/32].Effective>>(capability%32)&1 != 0 }
+	var missing []string
+	if !has(unix.CAP_BPF) && !has(unix.CAP_SYS_ADMIN) {
+		missing = append(missing, "CAP_BPF")
+	}
+	if !has(unix.CAP_NET_ADMIN) {
+		missing = append(missing, "CAP_NET_ADMIN")
+	}
+	if !has(unix.CAP_NET_RAW) {
+		missing = append(missing, "CAP_NET_RAW")
+	}
+	return missing
+}
+
+// DropCapabilities gives up the effective, permitted, inheritable and ambient capabilities of all threads for good, and
+// forbids to gain any by executing another program (PR_SET_NO_NEW_PRIVS). An engine that is open does not need them.
+//
+// It works in programs without cgo only: capabilities belong to threads, and only there the runtime knows them all. With
+// cgo it changes nothing and says so.
+func DropCapabilities() error {
+	steps := []struct {
+		name string
+		call func() syscall.Errno
+	}{
+		{"prctl(PR_SET_NO_NEW_PRIVS)", forbidNewPrivileges},
+		{"prctl(PR_CAP_AMBIENT_CLEAR_ALL)", clearAmbientCapabilities},
+		{"capset", clearCapabilities},
+	}
+	for _, step := range steps {
+		errno := step.call()
+		if errors.Is(errno, errors.ErrUnsupported) {
+			return errors.New("drop capabilities: this program was built with cgo: build it with CGO_ENABLED=0")
+		}
+		if errno != 0 {
+			return fmt.Errorf("drop capabilities: %w", os.NewSyscallError(step.name, errno))
+		}
+	}
+	return nil
+}

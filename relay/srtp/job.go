@@ -1,0 +1,69 @@
+package srtp
+
+import (
+	"tandem/relay/srtp/kernel"
+	"tandem/relay/verdict"
+)
+
+// MaxBatch is how many packets are worked on side by side, a receive batch of the relay. Longer batches are taken in parts.
+const MaxBatch = 64
+
+// OpenJob is one packet to open: what the caller fills in, and below it what comes out.
+type OpenJob struct {
+	Key      *Schedule // of SRTP, or of SRTCP for OpenRTCP
+	Keys     *Keys     // what Key was derived from; read only if it has an MKI
+	Received           // under this key
+	Packet   []byte    // the whole packet; no other job of the batch has the same memory
+	Header   int       // length of the RTP header with CSRCs and extension; unused with RTCP
+
+	N       int             // on Forward, Packet[:N] is the packet in the clear
+	Index   uint64          // on Forward, its 48-bit index (rollover counter, sequence number); unused with RTCP
+	Fresh   bool            // on Forward, it is newer than all of its SSRC before it; unused with RTCP
+	Verdict verdict.Verdict // on any but Forward, Packet and Received are as before
+}
+
+// SealJob is one packet to seal: what the caller fills in, and below it what comes out.
+type SealJob struct {
+	Key    *Schedule // of SRTP, or of SRTCP for SealRTCP
+	Keys   *Keys     // what Key was derived from; read only if it has an MKI
+	Sent             // under this key
+	Packet []byte    // the packet, sequence number and SSRC final, with capacity for MaxOverhead more; no other job has the same memory
+	Header int       // length of the RTP header with CSRCs and extension; unused with RTCP
+
+	N       int             // on Forward, Packet[:N] is the packet to send
+	Verdict verdict.Verdict // on any but Forward, Packet and Sent are as before, and the packet must not be sent
+}
+
+// Scratch is the space in which one goroutine opens and seals, and the choice of processor features for it. It keeps nothing from
+// one call to the next.
+type Scratch struct {
+	tier kernel.Tier
+
+	// For one packet.
+	key    kernel.HMAC
+	single proof
+	plan   plan
+
+	// For a batch; index i belongs to its job i.
+	lanes   [MaxBatch]kernel.Lane
+	keys    [MaxBatch]kernel.HMAC
+	tags    [MaxBatch]proof
+	plans   [MaxBatch]plan
+	waiting [maxBlocks + 1]uint8 // by number of blocks: a lane that waits for a second one, plus 1
+}
+
+// proof is the HMAC of a packet, if it was computed, and the rollover counter that it is good for.
+type proof struct {
+	tag   [tagHMAC]byte
+	roc   uint32
+	ready bool
+}
+
+// NewScratch returns a scratch space that uses the features of tier t, which this processor must have (kernel.Have).
+func NewScratch(t kernel.Tier) *Scratch {
+	s := &Scratch{tier: t}
+	for i := range s.lanes {
+		s.lanes[i] = kernel.Lane{Key: &s.keys[i], Tag: &s.tags[i].tag}
+	}
+	return s
+}

@@ -1,0 +1,19 @@
+//go:build !amd64
+
+package kernel
+
+// probe: assembly exists for amd64 only.
+func probe() Tier { return Generic }
+
+func ctr(_ Tier, rk *RoundKeys, rounds int, iv *[16]byte, first int, p []byte) {
+	ctrGeneric(rk, rounds, iv, first, p)
+}
+
+func hmac1(_ Tier, a *stream) { hmacGeneric(a) }
+
+func hmac2(_ Tier, a, b *stream) {
+	hmacGeneric(a)
+	hmacGeneric(b)
+}
+
+func ghash(_ Tier, g *GHASH, acc *[16]byte, r *runs) { ghashGeneric(g, acc, r) }

@@ -1,0 +1,100 @@
+package kernel
+
+import "encoding/binary"
+
+// HMAC is a key of HMAC-SHA1 as the two hash values after its padded block: SHA-1 resumes from them (RFC 2104 section 4).
+type HMAC struct{ Inner, Outer [5]uint32 }
+
+// Init fills h from a key of 20 bytes, which SRTP's session keys have (RFC 3711 section 5.2).
+func (h *HMAC) Init(key *[20]byte) {
+	var inner, outer [shaBlock]byte
+	copy(inner[:], key[:])
+	copy(outer[:], key[:])
+	for i := range inner {
+		inner[i] ^= 0x36
+		outer[i] ^= 0x5C
+	}
+	h.Inner, h.Outer = shaStart, shaStart
+	sha1Generic(&h.Inner, inner[:])
+	sha1Generic(&h.Outer, outer[:])
+	clear(inner[:])
+	clear(outer[:])
+}
+
+// Lane is one message of HMAC2: HMAC-SHA1 under Key over Msg and, if WithSuffix, the four bytes of Suffix in big-endian order,
+// which SRTP hashes without sending them (the rollover counter, RFC 3711 section 4.2). The tag goes to Tag. Nothing is
+// kept after the call.
+type Lane struct {
+	Key        *HMAC
+	Msg        []byte
+	Tag        *[20]byte
+	Suffix     uint32
+	WithSuffix bool
+}
+
+// HMAC1 writes to tag the HMAC-SHA1 of msg and, if withSuffix, of suffix as four big-endian bytes after it.
+func HMAC1(t Tier, h *HMAC, msg []byte, suffix uint32, withSuffix bool, tag *[20]byte) {
+	var a stream
+	a.begin(h, msg, suffix, withSuffix, tag)
+	hmac1(t, &a)
+}
+
+// HMAC2 does what HMAC1 does on two messages of any two lengths. Where the processor hashes two streams side by side, it does so
+// as far as the shorter one goes. The lanes may share a key.
+func HMAC2(t Tier, a, b *Lane) {
+	if len(a.Msg) < len(b.Msg) {
+		a, b = b, a
+	}
+	var long, short stream
+	long.begin(a.Key, a.Msg, a.Suffix, a.WithSuffix, a.Tag)
+	short.begin(b.Key, b.Msg, b.Suffix, b.WithSuffix, b.Tag)
+	if long.blocks < short.blocks { // lengths within four bytes of each other, and a suffix on the shorter one only
+		hmac2(t, &short, &long)
+		return
+	}
+	hmac2(t, &long, &short)
+}
+
+// stream is a message laid out for SHA-1: its whole blocks where they are, the rest with suffix and padding in tail.
+type stream struct {
+	key    *HMAC
+	tag    *[20]byte
+	msg    []byte             // only whole blocks of it are read from there
+	blocks int                // of msg and tail together, at least 1
+	tail   [2 * shaBlock]byte // one block or two
+}
+
+// begin lays the message out and pads it (FIPS 180-4 section 5.1.1). The key's block counts for the length.
+func (s *stream) begin(h *HMAC, msg []byte, suffix uint32, withSuffix bool, tag *[20]byte) {
+	s.key, s.tag, s.msg = h, tag, msg
+	n := len(msg)
+	rest := n % shaBlock
+	copy(s.tail[:shaBlock], msg[n-rest:])
+	if withSuffix {
+		binary.BigEndian.PutUint32(s.tail[rest:], suffix)
+		rest += 4
+		n += 4
+	}
+	s.tail[rest] = 0x80
+	end := shaBlock
+	if rest > shaBlock-9 { // no room for the first byte of padding and the eight of the length
+		end = 2 * shaBlock
+	}
+	binary.BigEndian.PutUint64(s.tail[end-8:], uint64(shaBlock+n)*8)
+	s.blocks = len(msg)/shaBlock + end/shaBlock
+}
+
+// hmacGeneric is RFC 2104 section 2 from the two saved states.
+func hmacGeneric(s *stream) {
+	whole := len(s.msg) / shaBlock
+	state := s.key.Inner
+	sha1Generic(&state, s.msg)
+	sha1Generic(&state, s.tail[:(s.blocks-whole)*shaBlock])
+	var last [shaBlock]byte
+	putDigest(last[:], &state)
+	last[shaSize] = 0x80
+	binary.BigEndian.PutUint64(last[shaBlock-8:], (shaBlock+shaSize)*8)
+	state = s.key.Outer
+	sha1Generic(&state, last[:])
+	putDigest(s.tag[:], &state)
+}

@@ -1,0 +1,196 @@
+package srtp
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+
+	"tandem/relay/verdict"
+)
+
+// opensTogether opens copies of the packets in one batch and wants each one's verdict.
+func (p *pair) opensTogether(t *testing.T, packets [][]byte, want ...verdict.Verdict) []OpenJob {
+	t.Helper()
+	jobs := make([]OpenJob, len(packets))
+	for i, pkt := range packets {
+		jobs[i] = OpenJob{Key: &p.open.rtp, Keys: &p.keys, Received: p.rx.both(), Packet: clone(pkt), Header: headerRTP}
+	}
+	OpenBatch(jobs, p.open.scratch)
+	for i := range jobs {
+		if jobs[i].Verdict != want[i] {
+			t.Fatalf("packet %d: %v, want %v", i, jobs[i].Verdict, want[i])
+		}
+	}
+	return jobs
+}
+
+const (
+	good     = verdict.Forward
+	replayed = verdict.Replayed
+	bad      = verdict.BadTag
+	tooOld   = verdict.TooOld
+)
+
+func TestDuplicatesInABatchAreOpenedOnce(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		a, b := p.sealedAt(testSSRC, 0, 10), p.sealedAt(testSSRC, 0, 11)
+		forged := clone(b)
+		forged[headerRTP] ^= 1
+		p.opensTogether(t, [][]byte{a, a, forged, b, a, b, forged}, good, replayed, bad, good, replayed, replayed, replayed)
+		if p.rx.now.opened != 2 {
+			t.Errorf("%d packets are counted", p.rx.now.opened)
+		}
+	})
+}
+
+func TestABatchRollsOver(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		var packets [][]byte
+		var want []verdict.Verdict
+		for at := 65_500; at < 65_560; at++ {
+			packets, want = append(packets, p.sealedAt(testSSRC, uint32(at>>16), uint16(at))), append(want, good)
+		}
+		for i, j := range p.opensTogether(t, packets, want...) {
+			if j.Index != uint64(65_500+i) || !j.Fresh {
+				t.Errorf("packet %d: index %#x, fresh %v", i, j.Index, j.Fresh)
+			}
+		}
+	})
+}
+
+// Each packet is within half of the sequence number space of the one before it, and not of the first: what the state before the
+// batch says about it is wrong.
+func TestABatchFollowsAStreamThatLosesNearlyEverything(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		p.rx = heardOf(rxSource{ssrc: testSSRC, rtp: window{next: index(3, 1)}, marks: spoke})
+		packets := [][]byte{
+			p.sealedAt(testSSRC, 3, 30_000), p.sealedAt(testSSRC, 3, 60_000), p.sealedAt(testSSRC, 4, 24_464), p.sealedAt(testSSRC, 3, 60_000),
+			p.sealedAt(testSSRC, 4, 24_400), p.sealedAt(testSSRC, 2, 60_000),
+		}
+		p.opensTogether(t, packets, good, good, good, tooOld, good, tooOld)
+	})
+}
+
+func TestANewKeySettlesItsRolloverCounterWithinABatch(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		p.rx = heardOf(rxSource{ssrc: testSSRC, rtp: window{next: index(5, 40_001)}, marks: spoke})
+		p.rx.both().Rekey()
+		packets := [][]byte{
+			p.sealedAt(testSSRC, 7, 40_099), p.sealedAt(testSSRC, 6, 40_100), p.sealedAt(testSSRC, 6, 40_101), p.sealedAt(testSSRC, 0, 40_102),
+			p.sealedAt(testSSRC, 6, 40_100),
+		}
+		p.opensTogether(t, packets, bad, good, good, bad, replayed)
+	})
+}
+
+func TestSSRCsThatAlternateInABatchKeepTheirCounters(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		var packets [][]byte
+		var want []verdict.Verdict
+		for at := 65_530; at < 65_533; at++ {
+			for ssrc := range uint32(MaxSSRC) {
+				packets, want = append(packets, p.sealedAt(ssrc, 0, uint16(at))), append(want, good)
+			}
+		}
+		packets, want = append(packets, p.sealedAt(MaxSSRC, 0, 1)), append(want, verdict.SSRCFull)
+		for ssrc := range uint32(MaxSSRC) {
+			packets, want = append(packets, p.sealedAt(ssrc, 1, 1)), append(want, good)
+		}
+		p.opensTogether(t, packets, want...)
+		for ssrc := range uint32(MaxSSRC) {
+			if got, known := p.rx.both().Highest(ssrc); got != index(1, 1) || !known {
+				t.Errorf("SSRC %d is at %#x", ssrc, got)
+			}
+		}
+	})
+}
+
+func TestAnIndexIsSealedOnceInABatch(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		var jobs []SealJob
+		for _, seq := range []uint16{65_535, 65_535, 0, 65_534, 0, 40_000} {
+			jobs = append(jobs, SealJob{Key: &p.seal.rtp, Keys: &p.keys, Sent: p.tx.both(), Packet: rtpPacket(testSSRC, seq, 20), Header: headerRTP})
+		}
+		SealBatch(jobs, p.seal.scratch)
+		spent := verdict.AlreadySealed
+		for i, want := range []verdict.Verdict{good, spent, good, good, spent, tooOld} {
+			if jobs[i].Verdict != want {
+				t.Errorf("packet %d: %v, want %v", i, jobs[i].Verdict, want)
+			}
+			if plain := rtpPacket(testSSRC, 0, 20); want != good && !bytes.Equal(jobs[i].Packet[headerRTP+3:], plain[headerRTP+3:]) && jobs[i].N != 0 {
+				t.Errorf("packet %d was refused, and touched", i)
+			}
+		}
+	})
+}
+
+// A leg that has one SSRC, and RTCP of the same, leaves the rest of its state alone: memory that is never touched costs nothing.
+func TestOneSSRCNeverTouchesTheRest(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		p.tx.rest.sources[3].ssrc, p.rx.rest.sources[3].ssrc = 77, 77 // whoever clears it is caught
+		before, heard := p.tx.rest, p.rx.rest
+		for at := uint64(65_530); at < 65_541; at++ {
+			p.opens(t, p.sealed(t, testSSRC, uint16(at)), verdict.Forward, at)
+		}
+		if _, v := p.open.OpenRTCP(&p.rx, p.sealedRTCP(t, testSSRC)); v != verdict.Forward {
+			t.Fatal(v)
+		}
+		p.tx.both().Rekey(true)
+		other := heardOf(rxSource{ssrc: 1})
+		p.rx.both().Copy(other.both())
+		if p.tx.rest != before || p.rx.rest != heard {
+			t.Error("the rest was touched")
+		}
+	})
+}
+
+func TestPionOpensWhatWeSealInBatches(t *testing.T) {
+	everyPionSuite(t, func(t *testing.T, p *pair) {
+		peer, rng := pionContext(t, &p.keys), rand.New(rand.NewPCG(18, 19))
+		at := 65_300
+		for range 20 {
+			var jobs []SealJob
+			var plain [][]byte
+			for range rng.IntN(MaxBatch + 1) {
+				at++
+				pkt, hdr := shapedPacket(testSSRC, uint16(at), rng.IntN(16), rng.IntN(4), rng.IntN(2) == 0, rng.IntN(1400))
+				plain = append(plain, bytes.Clone(pkt))
+				jobs = append(jobs, SealJob{Key: &p.seal.rtp, Keys: &p.keys, Sent: p.tx.both(), Packet: pkt, Header: hdr})
+			}
+			SealBatch(jobs, p.seal.scratch)
+			for i := range jobs {
+				got, err := peer.DecryptRTP(nil, jobs[i].Packet[:jobs[i].N], nil)
+				if err != nil || !bytes.Equal(got, plain[i]) {
+					t.Fatalf("packet %d of %d: %v, %v", i, len(jobs), jobs[i].Verdict, err)
+				}
+			}
+		}
+	})
+}
+
+func TestWeOpenInBatchesWhatPionSeals(t *testing.T) {
+	everyPionSuite(t, func(t *testing.T, p *pair) {
+		peer, rng := pionContext(t, &p.keys), rand.New(rand.NewPCG(20, 21))
+		at := 65_300
+		for range 20 {
+			var jobs []OpenJob
+			var plain [][]byte
+			for range rng.IntN(MaxBatch + 1) {
+				at++
+				pkt, hdr := shapedPacket(testSSRC, uint16(at), rng.IntN(16), rng.IntN(4), rng.IntN(2) == 0, rng.IntN(1400))
+				sealed, err := peer.EncryptRTP(nil, pkt, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				plain = append(plain, pkt)
+				jobs = append(jobs, OpenJob{Key: &p.open.rtp, Keys: &p.keys, Received: p.rx.both(), Packet: sealed, Header: hdr})
+			}
+			OpenBatch(jobs, p.open.scratch)
+			for i := range jobs {
+				if j := &jobs[i]; j.Verdict != verdict.Forward || !bytes.Equal(j.Packet[:j.N], plain[i]) {
+					t.Fatalf("packet %d of %d: %v", i, len(jobs), j.Verdict)
+				}
+			}
+		}
+	})
+}
