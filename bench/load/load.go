@@ -1,0 +1,200 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"tandem/bench/rig"
+)
+
+const (
+	warmRate     = 10_000 // packets per second: gentle, so that what is lost is lost for a reason
+	warmAttempts = 10     // packets that a stream may lose until ARP, ND and pins are settled
+	tolerated    = 1e-3   // share of the send rate by which the generator may fall short
+)
+
+// Load is generator and sink for a set of calls. Its methods belong to one goroutine.
+type Load struct {
+	// Before and After, if set, run directly before the first packet and after the last arrival of the timed part: the
+	// place to sample the relay's CPU. What they do counts as load on the load's CPU, not on the relay's.
+	Before, After func() error
+
+	place   *rig.Place
+	x       *xsk
+	pump    pump
+	clock   clock
+	streams []stream
+	heard   map[netip.AddrPort]uint32
+	volley  volley
+	every   []uint32 // all streams in turn
+	settle  time.Duration
+}
+
+// New opens the socket on the load's device. Every Side.Relay of calls must be known.
+func New(place *rig.Place, calls []Call) (*Load, error) {
+	if len(calls) == 0 {
+		return nil, errors.New("load: no calls")
+	}
+	l := &Load{place: place, settle: settle}
+	var err error
+	if l.clock, err = newClock(); err != nil {
+		return nil, err
+	}
+	if l.streams, err = newStreams(calls, place.LoadDevice().MAC, place.RelayDevice().MAC); err != nil {
+		return nil, err
+	}
+	if l.heard = ears(l.streams); len(l.heard) != len(l.streams) {
+		return nil, fmt.Errorf("load: %d streams are heard at %d addresses: every peer needs its own", len(l.streams), len(l.heard))
+	}
+	for i := range l.streams {
+		l.every = append(l.every, uint32(i))
+	}
+	if err := l.open(); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// open makes the sockets and takes the device over.
+func (l *Load) open() (err error) {
+	l.pump = -1
+	if l.pump, err = openPump(l.place); err != nil {
+		return err
+	}
+	err = l.place.InLoad(func() (err error) {
+		l.x, err = openXSK(l.place.LoadDevice())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return l.place.Polled(true)
+}
+
+// Warm sends packets of every stream until one of each came through, so that pins, neighbours and caches are set, and
+// returns an error that names the first stream of which none did.
+func (l *Load) Warm(ctx context.Context) error {
+	missing := l.every
+	var last Result
+	for range warmAttempts {
+		if err := l.volley.prepare(l.streams, missing, len(missing)); err != nil {
+			return err
+		}
+		r, delivered, err := l.shoot(ctx, warmRate, false)
+		if err != nil {
+			return err
+		}
+		last = r
+		var still []uint32
+		for k, ok := range delivered {
+			if !ok {
+				still = append(still, missing[k])
+			}
+		}
+		if missing = still; len(missing) == 0 {
+			return nil
+		}
+	}
+	s := &l.streams[missing[0]]
+	return fmt.Errorf("load: %d of %d streams do not come through (forged %d, corrupt %d, stray %d in the last attempt); the first: %s to relay %s, relay %s to %s",
+		len(missing), len(l.streams), last.Forged, last.Corrupt, last.Stray, s.from.Peer, s.from.Relay, s.to.Relay, s.to.Peer)
+}
+
+// Run sends packets of all streams in turn, rate of them a second in total, for a while, and judges what came back.
+// Sequence numbers go on where the last run ended. Memory is about 550 bytes a packet, at most 4 GB.
+func (l *Load) Run(ctx context.Context, rate float64, duration time.Duration) (Result, error) {
+	count := int(rate * duration.Seconds())
+	if count < 1 {
+		return Result{}, fmt.Errorf("load: %.0f packets/s for %s: nothing to send", rate, duration)
+	}
+	if err := l.volley.prepare(l.streams, l.every, count); err != nil {
+		return Result{}, err
+	}
+	r, _, err := l.shoot(ctx, rate, true)
+	return r, err
+}
+
+// shoot fires the prepared volley and judges it.
+func (l *Load) shoot(ctx context.Context, rate float64, marked bool) (Result, []bool, error) {
+	var stop atomic.Bool
+	defer context.AfterFunc(ctx, func() { stop.Store(true) })()
+	s := &shot{x: l.x, pump: l.pump, v: &l.volley, clock: l.clock, every: float64(time.Second) / rate, settle: l.settle, stop: &stop}
+	s.x.receive(receivers, &log{}) // what came since the last run
+	before, err := l.lossesOfOurs()
+	if err != nil {
+		return Result{}, nil, err
+	}
+	if err := s.fire(l.place.LoadCPU(), mark(marked, l.Before), mark(marked, l.After)); err != nil {
+		return Result{}, nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Result{}, nil, fmt.Errorf("load: interrupted: %w", err)
+	}
+	after, err := l.lossesOfOurs()
+	if err != nil {
+		return Result{}, nil, err
+	}
+	r, delivered := l.judge(&l.volley)
+	r.Offered, r.Sent = uint64(l.volley.count), uint64(s.sent)
+	r.Lost = r.Sent - r.Delivered
+	if r.Late = lateness(s); s.sent > 0 {
+		r.Wall = time.Duration(l.volley.sentAt[s.sent-1]-s.start) + time.Duration(s.every)
+		r.Rate = float64(s.sent) / r.Wall.Seconds()
+	}
+	r.Limit = limit(s, rate, &r, after.since(before))
+	return r, delivered, nil
+}
+
+func mark(wanted bool, f func() error) func() error {
+	if !wanted || f == nil {
+		return func() error { return nil }
+	}
+	return f
+}
+
+// losses are packets that the load's side dropped.
+type losses struct {
+	ring   uint64 // by the ring of the load's device
+	socket uint64 // by the AF_XDP socket
+}
+
+func (a losses) since(b losses) losses { return losses{a.ring - b.ring, a.socket - b.socket} }
+
+func (l *Load) lossesOfOurs() (losses, error) {
+	wire, err := l.place.WireDrops()
+	if err != nil {
+		return losses{}, err
+	}
+	socket, err := l.x.overflows()
+	return losses{wire.ToLoad, socket}, err
+}
+
+// limit returns why the load, not the relay, set the limit of a run, or "".
+func limit(s *shot, rate float64, r *Result, lost losses) string {
+	switch {
+	case s.sendErr != nil:
+		return fmt.Sprintf("the generator's send failed after %d packets: %v", s.sent, s.sendErr)
+	case lost.ring > 0:
+		return fmt.Sprintf("the ring of the load's device overflowed: %d packets", lost.ring)
+	case lost.socket > 0:
+		return fmt.Sprintf("the sink's socket overflowed: %d packets", lost.socket)
+	case s.v.log.missed > 0:
+		return fmt.Sprintf("more packets arrived than were sent and the log was full: %d packets", s.v.log.missed)
+	case r.Rate < rate*(1-tolerated):
+		return fmt.Sprintf("the generator sent %.0f packets/s of %.0f (%d times without a free frame)", r.Rate, rate, s.starved)
+	}
+	return ""
+}
+
+// Close gives device, sockets and memory back.
+func (l *Load) Close() error {
+	var errs []error
+	if l.x != nil {
+		errs = append(errs, l.place.Polled(false), l.x.close())
+	}
+	return errors.Join(append(errs, l.pump.close(), l.volley.release())...)
+}

@@ -1,0 +1,152 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tandem/bench/rig"
+)
+
+const (
+	burst  = 32                     // packets at most that leave at once, however late the generator is
+	gulp   = 64                     // packets at most that are taken from the socket between two bursts
+	lead   = time.Millisecond       // from starting the clock to the first due time
+	settle = 300 * time.Millisecond // without an arrival after the last packet: the rest is lost
+	quiet  = 50 * time.Millisecond  // the same if exactly as many arrived as were sent; a relay may have doubled some
+	behind = 2 * time.Second        // a generator that is so late gives up: nothing takes its packets
+	catch  = 0.7                    // after a stall, packets follow each other in this share of their proper distance
+)
+
+// clock reads CLOCK_MONOTONIC in nanoseconds, as the program that stamps arrivals does, without a system call.
+type clock struct {
+	start  time.Time
+	offset int64
+}
+
+// newClock compares the two clocks a few times and keeps the closest comparison.
+func newClock() (c clock, err error) {
+	c.start = time.Now()
+	closest := int64(math.MaxInt64)
+	for range 100 {
+		var now unix.Timespec
+		before := time.Since(c.start)
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+			return c, fmt.Errorf("load: clock: %w", err)
+		}
+		after := time.Since(c.start)
+		if apart := int64(after - before); apart < closest {
+			closest, c.offset = apart, now.Nano()-int64(before+after)/2
+		}
+	}
+	return c, nil
+}
+
+func (c *clock) now() int64 { return int64(time.Since(c.start)) + c.offset }
+
+// shot is one timed part.
+type shot struct {
+	x      *xsk
+	pump   pump
+	v      *volley
+	clock  clock
+	every  float64 // nanoseconds from packet to packet
+	settle time.Duration
+	stop   *atomic.Bool // ends it early
+
+	start   int64  // when packet 0 is due
+	sent    int    // packets 0 to sent-1 were handed over
+	paced   int64  // not before: a stall of ours must not overrun the relay, as no 20 ms of real streams would
+	starved uint64 // times that no frame was free
+	sendErr error  // ended it
+}
+
+// fire sends the volley on its schedule and logs what arrives, on the load's CPU and without garbage collection. before
+// and after run directly around it, on that CPU.
+func (s *shot) fire(cpu int, before, after func() error) (err error) {
+	release, err := rig.Occupy(cpu)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	runtime.GC() // one that runs now would go on into the timed part
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	if err := before(); err != nil {
+		return err
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with this function
+		if err := rig.GoFirst(); err != nil {
+			done <- err
+			return
+		}
+		s.loop()
+		done <- nil
+	}()
+	if err := <-done; err != nil {
+		return err
+	}
+	return after()
+}
+
+// loop is generator and sink in turn. It spins: the CPU is theirs, and whoever sleeps is late.
+func (s *shot) loop() {
+	s.start = s.clock.now() + int64(lead)
+	last := s.start // packet sent or received
+	giveUp := s.start + int64(float64(s.v.count)*s.every) + int64(behind)
+	for s.sent < s.v.count && s.sendErr == nil && !s.stop.Load() {
+		now := s.clock.now()
+		s.x.reap()
+		if due := s.due(now); due > s.sent && now >= s.paced {
+			n := min(due-s.sent, burst)
+			s.send(n, now)
+			s.paced = now + int64(float64(n)*s.every*catch)
+			last = now
+		}
+		s.pump.turn()
+		s.x.receive(gulp, &s.v.log)
+		if now > giveUp {
+			break
+		}
+	}
+	for !s.stop.Load() {
+		now := s.clock.now()
+		s.x.reap()
+		s.pump.turn()
+		if s.x.receive(gulp, &s.v.log) > 0 {
+			last = now
+		}
+		silence := now - last
+		if silence > int64(s.settle) || silence > int64(quiet) && s.v.log.n == s.sent {
+			return
+		}
+	}
+}
+
+// due returns how many packets should have been sent by now.
+func (s *shot) due(now int64) int {
+	if now < s.start {
+		return 0
+	}
+	return min(int(float64(now-s.start)/s.every)+1, s.v.count)
+}
+
+// send hands n packets over. Their send time is the moment before: what the device needs is part of the delay.
+func (s *shot) send(n int, now int64) {
+	for range n {
+		if !s.x.put(s.v.frame(s.sent)) {
+			s.starved++
+			break
+		}
+		s.v.sentAt[s.sent] = now
+		s.sent++
+	}
+	s.sendErr = s.x.send()
+}
