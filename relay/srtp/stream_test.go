@@ -108,7 +108,8 @@ func TestSSRCsThatAlternateInABatchKeepTheirCounters(t *testing.T) {
 func TestAnIndexIsSealedOnceInABatch(t *testing.T) {
 	everySuite(t, func(t *testing.T, p *pair) {
 		var jobs []SealJob
-		for _, seq := range []uint16{65_535, 65_535, 0, 65_534, 0, 40_000} {
+		seqs := []uint16{65_535, 65_535, 0, 65_534, 0, 40_000}
+		for _, seq := range seqs {
 			jobs = append(jobs, SealJob{Key: &p.seal.rtp, Keys: &p.keys, Sent: p.tx.both(), Packet: rtpPacket(testSSRC, seq, 20), Header: headerRTP})
 		}
 		SealBatch(jobs, p.seal.scratch)
@@ -117,9 +118,44 @@ func TestAnIndexIsSealedOnceInABatch(t *testing.T) {
 			if jobs[i].Verdict != want {
 				t.Errorf("packet %d: %v, want %v", i, jobs[i].Verdict, want)
 			}
-			if plain := rtpPacket(testSSRC, 0, 20); want != good && !bytes.Equal(jobs[i].Packet[headerRTP+3:], plain[headerRTP+3:]) && jobs[i].N != 0 {
+			if want != good && (jobs[i].N != 0 || !bytes.Equal(jobs[i].Packet, rtpPacket(testSSRC, seqs[i], 20))) {
 				t.Errorf("packet %d was refused, and touched", i)
 			}
+		}
+	})
+}
+
+func TestFreshIsWhatIsNewerThanAllBefore(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		const other = testSSRC + 1
+		packets := [][]byte{
+			p.sealedAt(testSSRC, 0, 65_500), p.sealedAt(testSSRC, 0, 65_498), p.sealedAt(testSSRC, 1, 20), p.sealedAt(testSSRC, 0, 65_535),
+			p.sealedAt(other, 0, 5), p.sealedAt(other, 0, 4), p.sealedAt(testSSRC, 1, 21), p.sealedAt(testSSRC, 1, 21),
+		}
+		jobs := p.opensTogether(t, packets, good, good, good, good, good, good, good, replayed)
+		for i, want := range []bool{true, false, true, false, true, false, true, false} {
+			if jobs[i].Fresh != want {
+				t.Errorf("packet %d: fresh %v", i, jobs[i].Fresh)
+			}
+		}
+	})
+}
+
+func TestACopyKnowsWhatTheOriginalKnew(t *testing.T) {
+	everySuite(t, func(t *testing.T, p *pair) {
+		for ssrc := range uint32(MaxSSRC) {
+			p.opens(t, p.sealedAt(ssrc, 0, 9), verdict.Forward, 9)
+		}
+		p.rx.both().Retry()
+		original, copied := p.rx, heardOf(rxSource{ssrc: 1}, rxSource{ssrc: 2}, rxSource{ssrc: 3})
+		if copied.both().Copy(p.rx.both()); copied != original || p.rx != original {
+			t.Error("the copy differs")
+		}
+		if copied.both().Copy(copied.both()); copied != original {
+			t.Error("a copy of itself differs")
+		}
+		if copied.both().Clear(); copied != (rxState{}) {
+			t.Error("something is left")
 		}
 	})
 }

@@ -18,8 +18,9 @@
 // index), index and window (estimate, replay), open and seal (the steps in order), batch and lanes (many packets), arithmetic
 // (the sums of one). suite, keys and schedule are the set-up.
 //
-// What does not live here: AES and SHA-1 (relay/srtp/kernel), reading RTP and RTCP headers (relay/rtp), the a=crypto attribute (signaling/sdp), re-basing of a
-// restarted input's sequence numbers and the two seconds that an old receive key lives on (relay), sockets, clocks, logs.
+// What does not live here: AES and SHA-1 (relay/srtp/kernel), reading RTP and RTCP headers (relay/rtp), the a=crypto attribute
+// (signaling/sdp), re-basing of a restarted input's sequence numbers and the two seconds that an old receive key lives on
+// (relay), sockets, clocks, logs.
 package srtp
 
 import "strings"
