@@ -14,17 +14,18 @@ const arenaVersion = 2
 type arenaHeader struct {
 	magic   [8]byte
 	version uint32
-	size    uint32 // of one leg in all three arrays, in bytes
+	size    uint32 // of one leg in all arrays, in bytes
 	legs    uint32
 }
 
-// arena is the state of all legs, outside the Go heap: three arrays with one index, and the table that finds it. A leg that no
+// arena is the state of all legs, outside the Go heap: arrays with one index, and the table that finds it. A leg that no
 // session has yet, and what a leg never uses, costs address space and no memory.
 type arena struct {
-	table [][]uint32 // by address slot and port: leg index << 1, | 1 on an RTCP port; each entry belongs to the worker that owns the port
-	legs  []leg
-	cold  []cold
-	rare  []rare
+	table   [][]uint32 // by address slot and port: leg index << 1, | 1 on an RTCP port; each entry belongs to the worker that owns the port
+	legs    []leg
+	cold    []cold
+	reports []reports
+	rare    []rare
 }
 
 // makeArena maps the state that the workers share out among them.
@@ -34,12 +35,15 @@ func (r *Relay) makeArena(addresses int) error {
 	if err != nil {
 		return err
 	}
-	size := reflect.TypeFor[leg]().Size() + reflect.TypeFor[cold]().Size() + reflect.TypeFor[rare]().Size()
+	size := reflect.TypeFor[leg]().Size() + reflect.TypeFor[cold]().Size() + reflect.TypeFor[reports]().Size() + reflect.TypeFor[rare]().Size()
 	header[0] = arenaHeader{magic: [8]byte{'t', 'a', 'n', 'd', 'e', 'm'}, version: arenaVersion, size: uint32(size), legs: uint32(count)}
 	if r.legs, err = mapped[leg](r, "arena/legs", count); err != nil {
 		return err
 	}
 	if r.cold, err = mapped[cold](r, "arena/cold", count); err != nil {
+		return err
+	}
+	if r.reports, err = mapped[reports](r, "arena/reports", count); err != nil {
 		return err
 	}
 	if r.rare, err = mapped[rare](r, "arena/rare", count); err != nil {

@@ -23,13 +23,13 @@ type step struct {
 func (s *step) in() uint32 { return s.ref >> 1 }
 
 // forward is the way of a batch: received, looked up, judged, opened, mapped, sealed, sent, counted. It works in passes,
-// so that cache misses overlap and the packets' cryptography can run side by side.
+// so that cache misses overlap and the packets' cryptography runs side by side. Their order stays.
 func (w *worker) forward(now int64) {
 	b := &w.batch
 	w.find(b)
 	w.touch(b)
 	w.admit(b, now)
-	w.open(b, now)
+	w.open(b, now) // crypt.go, like seal
 	w.judge(b, now)
 	w.seal(b)
 	w.queue.Send(b)
@@ -54,8 +54,8 @@ func (w *worker) find(b *netio.Batch) {
 }
 
 // touch reads a word of every line of the legs that the packets will need. With many calls each is a cache miss, and here, where no
-// read waits for another, they overlap: at 100,000 calls the batch is done in two thirds of the time, at 100 it costs nothing that
-// can be measured (BenchmarkWorker).
+// read waits for another, they overlap: with 100,000 plain calls the whole way takes a third of the time that it takes without
+// this pass, with SRTP half, and with 100 calls there is no difference (BenchmarkWorker).
 func (w *worker) touch(b *netio.Batch) {
 	sum := byte(0)
 	for i := range b.N {
@@ -186,7 +186,7 @@ func (w *worker) route(p *netio.Packet, s *step) verdict.Verdict {
 	to, ok := s.to.pin.SendTo()
 	p.Out = s.to.rtp
 	if s.kind == rtp.RTCP {
-		p.Out = s.to.reports()
+		p.Out = s.to.reportPort()
 		to, ok = s.to.pin.SendRTCPTo(&w.cold[s.peer].pin)
 	} else if s.leg.flags&hears == 0 || s.to.flags&speaks == 0 {
 		return verdict.Held

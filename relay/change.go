@@ -46,7 +46,7 @@ func (w *worker) change(c *change, now int64) {
 // replaceRX gives a leg another receive key, or none. The one before opens packets in flight for a while, and is remembered:
 // should it come back, what it opened stays opened.
 func (w *worker) replaceRX(index uint32, c *change, now int64) {
-	l, k, received := &w.legs[index], &w.cold[index], w.rxOf(index)
+	l, received := &w.legs[index], w.rxOf(index)
 	w.forget(index)
 	if l.flags&keyedRX != 0 {
 		w.retire(index, now+int64(retiredLife))
@@ -57,7 +57,7 @@ func (w *worker) replaceRX(index uint32, c *change, now int64) {
 	} else {
 		received.Rekey()
 	}
-	l.rxKey, k.rxRTCP = c.rx.rtp, c.rx.rtcp
+	l.rxKey, w.reports[index].rxKey = c.rx.rtp, c.rx.rtcp
 	l.flags &^= keyedRX
 	if c.said.rx.Suite() != srtp.None {
 		l.flags |= keyedRX
@@ -66,9 +66,9 @@ func (w *worker) replaceRX(index uint32, c *change, now int64) {
 
 // replaceTX gives a leg another send key, or none.
 func (w *worker) replaceTX(index uint32, c *change) {
-	l, k := &w.legs[index], &w.cold[index]
+	l := &w.legs[index]
 	w.txOf(index).Rekey(c.carry)
-	l.txKey, k.txRTCP = c.tx.rtp, c.tx.rtcp
+	l.txKey, w.reports[index].txKey = c.tx.rtp, c.tx.rtcp
 	l.flags &^= keyedTX
 	if c.said.tx.Suite() != srtp.None {
 		l.flags |= keyedTX
@@ -87,6 +87,9 @@ func (w *worker) wipe(index uint32) {
 	w.txOf(index).Rekey(false)
 	if l.flags&clocked != 0 {
 		clear(w.rare[index].clocks[:])
+	}
+	if l.flags&secure != 0 {
+		w.reports[index] = reports{}
 	}
 	*l, w.cold[index] = leg{}, cold{}
 }

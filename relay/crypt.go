@@ -13,6 +13,10 @@ type jobs struct {
 	opens   [netio.BatchSize]srtp.OpenJob
 	seals   [netio.BatchSize]srtp.SealJob
 	at      [netio.BatchSize]uint8
+
+	// Of a packet by itself.
+	open srtp.OpenJob
+	seal srtp.SealJob
 }
 
 // rxOf is what a leg's receive key has opened.
@@ -88,9 +92,8 @@ func (w *worker) openSRTCP(p *netio.Packet, s *step, now int64) verdict.Verdict 
 	if s.leg.flags&keyedRX == 0 {
 		return verdict.NoKey
 	}
-	k := &w.cold[s.in()]
-	j := &w.jobs.opens[0]
-	*j = srtp.OpenJob{Key: &k.rxRTCP, Keys: &k.said.rx, Received: w.rxOf(s.in()), Packet: p.Data}
+	j := &w.jobs.open
+	*j = srtp.OpenJob{Key: &w.reports[s.in()].rxKey, Keys: &w.cold[s.in()].said.rx, Received: w.rxOf(s.in()), Packet: p.Data}
 	v := srtp.OpenRTCP(j, w.jobs.scratch)
 	if v != verdict.Forward && s.leg.flags&retires != 0 && now < w.keys[s.in()].retired.until {
 		r := w.keys[s.in()].retired
@@ -163,7 +166,7 @@ func (w *worker) sealRTP(p *netio.Packet, index uint32, v rtp.View) {
 		return
 	}
 	w.number(index, p.Data, v)
-	j := &w.jobs.seals[0]
+	j := &w.jobs.seal
 	*j = w.sealJob(index, p.Data, v.Header)
 	if p.Verdict = srtp.SealRTP(j, w.jobs.scratch); p.Verdict == verdict.Forward {
 		p.Data = p.Data[:j.N]
@@ -188,9 +191,9 @@ func (w *worker) sealRTCP(p *netio.Packet, index uint32) {
 		p.Verdict = verdict.NoKey
 		return
 	}
-	k := &w.cold[index]
-	j := srtp.SealJob{Key: &k.txRTCP, Keys: &k.said.tx, Sent: w.txOf(index), Packet: p.Data}
-	if p.Verdict = srtp.SealRTCP(&j, w.jobs.scratch); p.Verdict == verdict.Forward {
+	j := &w.jobs.seal
+	*j = srtp.SealJob{Key: &w.reports[index].txKey, Keys: &w.cold[index].said.tx, Sent: w.txOf(index), Packet: p.Data}
+	if p.Verdict = srtp.SealRTCP(j, w.jobs.scratch); p.Verdict == verdict.Forward {
 		p.Data = p.Data[:j.N]
 	}
 }

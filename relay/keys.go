@@ -36,7 +36,7 @@ type retired struct {
 	rest srtp.RXRest
 	from pin.Addr // where we sent while it was in force
 
-	until int64 // when it opens nothing any more
+	until int64 // when it opens nothing any more, CLOCK_MONOTONIC
 }
 
 func (r *retired) received() srtp.Received { return srtp.Received{Now: &r.now, Rest: &r.rest} }
@@ -56,7 +56,7 @@ func (s *schedules) wipe() {
 // retire takes a leg's receive key out of service, but for packets in flight.
 func (w *worker) retire(index uint32, until int64) {
 	l, k := &w.legs[index], &w.cold[index]
-	r := &retired{keys: schedules{l.rxKey, k.rxRTCP}, said: k.said.rx, until: until}
+	r := &retired{keys: schedules{l.rxKey, w.reports[index].rxKey}, said: k.said.rx, until: until}
 	r.received().Copy(w.rxOf(index))
 	r.from, _ = l.pin.SendTo()
 	before := w.keys[index]

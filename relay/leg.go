@@ -42,7 +42,7 @@ type leg struct {
 	rxKey, txKey srtp.Schedule
 }
 
-// cold is the rest of a leg's state, in an array of its own: RTCP, drops, strangers, signalling, the watch. Writers as for leg.
+// cold is the rest of a leg's state, in an array of its own: drops, strangers, signalling, the watch. Writers as for leg.
 type cold struct {
 	pin     pin.Rest
 	session uint64 // serial number of the session: an event about an earlier owner of the slot is recognised
@@ -52,7 +52,6 @@ type cold struct {
 	place   uint32 // in the worker's round
 	said    word
 
-	rxRTCP, txRTCP   srtp.Schedule
 	inRTCP, sentRTCP uint64 // included in the packets of the hot part
 	drops            verdict.Counters
 }
@@ -62,6 +61,11 @@ type word struct {
 	pinned bool     // the pin mode was named, not derived
 	rtcp   pin.Addr // where the peer wants RTCP, if it named that
 	rx, tx srtp.Keys
+}
+
+// reports is the expanded keys of SRTCP. Legs of plain RTP do not touch them.
+type reports struct {
+	rxKey, txKey srtp.Schedule
 }
 
 // rare is what most legs never use: memory that is touched only once it is needed.
@@ -93,8 +97,8 @@ const (
 	retires                   // not long ago, and it may still open packets
 )
 
-// reports is our port that RTCP leaves by.
-func (l *leg) reports() netio.Local {
+// reportPort is our port that RTCP leaves by.
+func (l *leg) reportPort() netio.Local {
 	if l.flags&muxed != 0 {
 		return l.rtp
 	}

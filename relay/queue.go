@@ -153,7 +153,7 @@ func (w *worker) address(from *slot, p *netio.Packet) verdict.Verdict {
 	p.Out = l.rtp
 	if from.kind == rtp.RTCP {
 		to, ok = l.pin.SendRTCPTo(&k.pin)
-		p.Out = l.reports()
+		p.Out = l.reportPort()
 	}
 	if !ok {
 		return verdict.NoDestination

@@ -2,7 +2,8 @@
 // and pins each leg to the peer that signalling named or evidence proved. It knows legs, addresses, keys and packets; it
 // has never heard of SIP or SDP. Whoever speaks the messages of internal/control drives it.
 //
-// The way of a packet is worker.go, top to bottom. Sessions are opened and changed in control.go and session.go; a change
+// The way of a packet is worker.go, then batch.go with crypt.go, top to bottom; what it reads is leg.go. Sessions are opened and
+// changed in open.go, update.go and session.go: plan.go works out what a message makes of a leg, change.go does it. A change
 // reaches the worker that owns the session as a command between two batches, so that the packet path has no lock.
 package relay
 

@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -113,6 +115,7 @@ func TestTheWorkerAllocatesNothingWhateverBecomesOfThePacket(t *testing.T) {
 		{verdict.BadHeader, nil, []byte{0x8f, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3}, alice},
 		{verdict.STUN, nil, make([]byte, 20), alice},
 		{verdict.NotRTP, nil, report(1), alice},
+		{verdict.Forward, func(a, b *control.Leg) { a.RTCP, b.RTCP, b.RX, b.TX = "mux", "mux", crypto(1), crypto(2) }, report(1), alice},
 	} {
 		t.Run(c.fate.String(), func(t *testing.T) {
 			h := open(t, nil)
@@ -144,5 +147,101 @@ func TestAHundredThousandForwardedPacketsAllocateNothing(t *testing.T) {
 	}
 	if n := h.relay.Stats().Forwarded - before; n < 100_000 {
 		t.Errorf("only %d packets were forwarded", n)
+	}
+}
+
+// together lets datagrams arrive in one batch and waits until the relay has dealt with them.
+func (h *house) together(at string, from netip.AddrPort, data ...[]byte) {
+	h.t.Helper()
+	before := h.relay.Stats().Received
+	h.relay.workers[0].do(func(int64) { // while it does this, the worker does not receive
+		for _, d := range data {
+			h.engine.Inject(0, local(at), netio.AddrFrom(from), d)
+		}
+	})
+	for h.relay.Stats().Received < before+uint64(len(data)) {
+		runtime.Gosched()
+	}
+}
+
+func TestARestartWithinABatchRepeatsNoSealedIndex(t *testing.T) {
+	h := open(t, nil)
+	b := leg1(h.call("one", func(a, _ *control.Leg) { a.RX, a.TX = crypto(1), crypto(2) }), "b")
+	var said [][]byte
+	for _, seq := range []uint16{100, 101, 102, 20_000, 20_001, 100, 101, 65_000, 65_001} { // three restarts
+		said = append(said, packet(8, seq))
+	}
+	h.together(b.Local, bob, said...)
+	sent, far := h.left(), pion(t, 2) // refuses what it has seen
+	if len(sent) != len(said) {
+		t.Fatalf("%d of %d packets left; drops: %v", len(sent), len(said), h.relay.Stats().Drops)
+	}
+	for i, d := range sent {
+		got, err := far.DecryptRTP(nil, d.Data, nil)
+		if err != nil || !bytes.Equal(got[12:], said[i][12:]) {
+			t.Errorf("packet %d: %v", i, err)
+		}
+		if seq := binary.BigEndian.Uint16(d.Data[2:]); seq != 100+uint16(i) {
+			t.Errorf("packet %d left as sequence %d", i, seq)
+		}
+	}
+}
+
+func TestABatchOfGoodAndBadPacketsKeepsItsOrder(t *testing.T) {
+	h := open(t, nil)
+	a := leg1(h.call("one", func(a, _ *control.Leg) { a.RX, a.TX, a.RTCP = crypto(1), crypto(2), "mux" }), "a")
+	toUs := pion(t, 1)
+	var said, want [][]byte
+	for i := range uint16(20) {
+		p := sealed(t, toUs, packet(7, i))
+		switch {
+		case i%5 == 4:
+			p[len(p)-1] ^= 1
+		default:
+			want = append(want, packet(7, i))
+		}
+		said = append(said, p)
+	}
+	said = append(said, said[3], mustRTCP(t, 1, 7)) // a replay, and a report among media
+	want = append(want, report(7))
+	h.together(a.Local, alice, said...)
+	sent := h.left()
+	if len(sent) != len(want) {
+		t.Fatalf("%d packets left, not %d; drops: %v", len(sent), len(want), h.relay.Stats().Drops)
+	}
+	for i := range want {
+		if !bytes.Equal(sent[i].Data, want[i]) {
+			t.Errorf("packet %d is %x, want %x", i, sent[i].Data, want[i])
+		}
+	}
+	if drops := h.relay.Stats().Drops; drops["bad_tag"] != 4 || drops["replayed"] != 1 {
+		t.Errorf("drops: %v", drops)
+	}
+}
+
+func TestAPacketThatFollowsTheAnswerMeetsItsLeg(t *testing.T) {
+	h := open(t, nil)
+	for i := range 50 { // nobody waits for the worker when a session is opened
+		s := h.call(fmt.Sprint(i), nil)
+		h.engine.Inject(0, local(leg1(s, "a").Local), netio.AddrFrom(alice), packet(7, 1))
+	}
+	for h.relay.Stats().Received < 50 {
+		runtime.Gosched()
+	}
+	if stats := h.relay.Stats(); stats.Forwarded != 50 {
+		t.Errorf("forwarded %d of 50, dropped %v", stats.Forwarded, stats.Drops)
+	}
+}
+
+func TestStatisticsTellHowPacketsCameAndLeft(t *testing.T) {
+	h := open(t, nil)
+	a := leg1(h.call("one", nil), "a")
+	h.together(a.Local, alice, packet(7, 1), packet(7, 2), packet(7, 3))
+	stats := must[control.Stats](h, control.MethodStats, struct{}{})
+	if stats.RecvCalls != 1 || stats.SendCalls != 1 || stats.BatchIn != 3 || stats.Sent["socket"] != 3 || len(stats.Sent) != 1 {
+		t.Errorf("3 packets in one batch: %+v", stats)
+	}
+	if again := h.relay.Stats(); stats.Allocs == 0 || again.Allocs < stats.Allocs {
+		t.Errorf("allocated %d objects, later %d", stats.Allocs, again.Allocs)
 	}
 }

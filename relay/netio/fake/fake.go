@@ -262,6 +262,7 @@ func (q *queue) Send(b *netio.Batch) {
 			continue
 		}
 		q.stats.SendPackets++
+		q.stats.Sent[netio.Socket]++
 		if len(q.replay) == 0 {
 			q.sent = append(q.sent, Datagram{Local: p.Out, Peer: p.Dst, Data: bytes.Clone(p.Data)})
 		}
