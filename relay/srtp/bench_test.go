@@ -201,10 +201,14 @@ func BenchmarkDerive(b *testing.B) {
 	for _, s := range []Suite{AES128CM80, AES256CM80, AES128GCM, AES256GCM} {
 		b.Run(s.String(), func(b *testing.B) {
 			k := mustKeys(b, s, 1, nil, false)
-			var rtp, rtcp Schedule
-			b.ReportAllocs()
-			for b.Loop() {
-				Derive(kernel.Best(), &k, &rtp, &rtcp)
+			for _, tier := range tiers() {
+				b.Run(tier.String(), func(b *testing.B) {
+					var rtp, rtcp Schedule
+					b.ReportAllocs()
+					for b.Loop() {
+						Derive(tier, &k, &rtp, &rtcp)
+					}
+				})
 			}
 		})
 	}

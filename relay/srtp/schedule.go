@@ -47,7 +47,7 @@ func Derive(t kernel.Tier, k *Keys, rtp, rtcp *Schedule) {
 	}
 	// The PRF runs AES with the master key's own length: RFC 6188 section 3 and RFC 7714 section 11.
 	var master kernel.RoundKeys
-	kernel.Expand(&master, k.key[:k.suite.KeyLen()])
+	kernel.Expand(t, &master, k.key[:k.suite.KeyLen()])
 	form := k.mkiLen
 	if k.unencryptedRTCP {
 		form |= formClear
@@ -87,7 +87,7 @@ func (s *session) derive(t kernel.Tier, k *Keys, master *kernel.RoundKeys, first
 // expand fills k from session keys.
 func (k *Schedule) expand(t kernel.Tier, s *session, form uint8) {
 	k.head[headSuite], k.head[headForm] = byte(s.suite), form
-	kernel.Expand(&k.rounds, s.key[:s.suite.KeyLen()])
+	kernel.Expand(t, &k.rounds, s.key[:s.suite.KeyLen()])
 	if s.suite.isGCM() {
 		// A GCM nonce is bytes 2 to 13 of the counter block that AES-CM would use: RFC 7714 sections 8.1 and 9.1 put SSRC and index
 		// where RFC 3711 section 4.1.1 does, without the first two bytes and the block counter.
@@ -97,7 +97,7 @@ func (k *Schedule) expand(t kernel.Tier, s *session, form uint8) {
 	}
 	copy(k.head[:], s.salt[:])
 	var h kernel.HMAC
-	h.Init(&s.auth)
+	h.Init(t, &s.auth)
 	for i := range h.Inner {
 		binary.LittleEndian.PutUint32(k.word(i), h.Inner[i])
 		binary.LittleEndian.PutUint32(k.word(len(h.Inner)+i), h.Outer[i])

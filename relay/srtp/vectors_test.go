@@ -67,9 +67,9 @@ func TestKeyDerivationMatchesTheRFCs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var master kernel.RoundKeys
-			kernel.Expand(&master, k.key[:v.suite.KeyLen()])
 			for _, tier := range tiers() {
+				var master kernel.RoundKeys
+				kernel.Expand(tier, &master, k.key[:v.suite.KeyLen()])
 				var s session
 				s.derive(tier, &k, &master, labelRTP)
 				if got := s.key[:v.suite.KeyLen()]; !bytes.Equal(got, unhex(v.key)) {

@@ -17,7 +17,8 @@ type lane struct {
 	saved            operand.Mem // hash value before the block
 }
 
-// hmac writes HMAC-SHA1 from saved states with the SHA extensions, for one stream and for two side by side:
+// hmac writes the set-up of a key (hmacKey), and HMAC-SHA1 from saved states with the SHA extensions, for one stream and for two
+// side by side:
 //
 //  1. resume from the hash value after the inner key block (RFC 2104 section 4)
 //  2. compress the whole blocks where they are, then those of the tail; of two streams, the longer one goes on alone
@@ -28,6 +29,7 @@ func hmac(a *assembler) {
 		0, 0x80000000, // words 4 to 7 of the outer block: after the digest's last word a one bit
 		(64+20)*8, 0, // words 12 to 15: the length in bits, with the key's block
 	)
+	hmacKey(a, turn)
 
 	a.begin("hmac1SHANI", "func(a *stream)",
 		"hmac1SHANI writes a's tag (RFC 2104, FIPS 180-4 section 6.1.2). It needs the SHA extensions and SSE4.1.")
@@ -51,6 +53,53 @@ func hmac(a *assembler) {
 	a.blocks("alone", mask, more, long)
 	a.Label("outer")
 	a.finish(mask, padding, long, short)
+	a.RET()
+}
+
+// hmacKey writes the set-up of a key: SHA-1 of its inner and of its outer block (RFC 2104 section 4) side by side, from the
+// initial hash value (FIPS 180-4 section 5.3.1).
+func hmacKey(a *assembler, turn operand.Mem) {
+	start := a.data("hmacStart", 0x98BADCFE10325476, 0x67452301EFCDAB89, 0, 0xC3D2E1F000000000)
+	pads := a.data("hmacPads", 0x3636363636363636, 0x3636363636363636, 0x5C5C5C5C5C5C5C5C, 0x5C5C5C5C5C5C5C5C)
+	a.begin("hmacKeySHANI", "func(h *HMAC, key *[20]byte)",
+		"hmacKeySHANI fills h from key (RFC 2104 section 4). It needs the SHA extensions and SSE4.1.")
+	mask := a.XMM()
+	a.MOVOU(turn, mask)
+	h := operand.Mem{Base: a.Load(a.Param("h"), a.GP64())}
+	key := operand.Mem{Base: a.Load(a.Param("key"), a.GP64())}
+	lanes := make([]*lane, 2)
+	for i := range lanes {
+		l := &lane{a: a.XMM(), e: a.XMM(), f: a.XMM(), saved: a.AllocLocal(32)}
+		for j := range l.w {
+			l.w[j] = a.XMM()
+		}
+		a.MOVOU(start, l.a)
+		a.MOVOU(start.Offset(16), l.e)
+		a.MOVOU(pads.Offset(16*i), l.w[2]) // words 8 to 11, where nothing of the key is
+		lanes[i] = l
+	}
+	a.compress(lanes, func(l *lane, i int) {
+		switch i {
+		case 0:
+			a.MOVOU(key, l.w[0])
+		case 1:
+			a.MOVSS(key.Offset(16), l.w[1])
+		case 3:
+			a.MOVO(l.w[2], l.w[3])
+		}
+		if i < 2 {
+			a.PSHUFB(mask, l.w[i])
+			a.PXOR(l.w[2], l.w[i])
+		}
+	})
+	a.Comment("Inner, then Outer")
+	for i, l := range lanes {
+		to, word := h.Offset(20*i), a.GP32()
+		a.PSHUFD(operand.Imm(0x1B), l.a, l.a)
+		a.MOVOU(l.a, to)
+		a.PEXTRD(operand.Imm(3), l.e, word)
+		a.MOVL(word, to.Offset(16))
+	}
 	a.RET()
 }
 

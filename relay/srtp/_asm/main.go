@@ -18,7 +18,7 @@ import (
 
 func main() {
 	set := flag.NewFlagSet("_asm", flag.ExitOnError)
-	name := set.String("kernel", "", "which kernels to write: probe, ctr, hmac or ghash")
+	name := set.String("kernel", "", "which kernels to write: probe, expand, ctr, hmac or ghash")
 	flags := build.NewFlags(set)
 	_ = set.Parse(os.Args[1:]) // ends the program on an error
 	if err := write(*name, flags); err != nil {
@@ -36,6 +36,8 @@ func write(name string, flags *build.Flags) error {
 	switch name {
 	case "probe":
 		probe(a)
+	case "expand":
+		expand(a)
 	case "ctr":
 		counterMode(unit{a, false}, "ctrAESNI")
 		counterMode(unit{a, true}, "ctrVAES")
@@ -45,7 +47,7 @@ func write(name string, flags *build.Flags) error {
 		ghash(unit{a, false}, "ghashPCLMULQDQ")
 		ghash(unit{a, true}, "ghashVPCLMULQDQ")
 	default:
-		return fmt.Errorf("-kernel %q: not one of probe, ctr, hmac, ghash", name)
+		return fmt.Errorf("-kernel %q: not one of probe, expand, ctr, hmac, ghash", name)
 	}
 	if build.Main(flags.Config(), a.Context) != 0 {
 		return fmt.Errorf("kernel %s was not written", name)

@@ -13,16 +13,23 @@ const (
 // RoundKeys is an expanded AES key in the byte order of FIPS 197 section 5.2: up to 14 rounds and the first addition.
 type RoundKeys [240]byte
 
-// Expand fills rk from a key of 16, 24 or 32 bytes and returns the number of rounds: 10, 12 or 14 (FIPS 197 section 5.2). Any
-// other length returns 0 and leaves rk as it was.
-func Expand(rk *RoundKeys, key []byte) (rounds int) {
+// Expand fills rk from a key of 16, 24 or 32 bytes and returns the number of rounds: 10, 12 or 14 (FIPS 197 section 5.2). What
+// lies in rk behind those rounds stays as it was; any other length returns 0 and changes nothing.
+func Expand(t Tier, rk *RoundKeys, key []byte) (rounds int) {
 	if len(key) != 16 && len(key) != 24 && len(key) != 32 {
 		return 0
 	}
-	rounds = len(key)/4 + 6
+	expand(t, rk, key)
+	return roundsOf(key)
+}
+
+func roundsOf(key []byte) int { return len(key)/4 + 6 }
+
+// expandGeneric makes a word at a time.
+func expandGeneric(rk *RoundKeys, key []byte) {
 	copy(rk[:], key)
 	rcon := uint32(1)
-	for at := len(key); at < blockSize*(rounds+1); at += 4 {
+	for at := len(key); at < blockSize*(roundsOf(key)+1); at += 4 {
 		word := binary.LittleEndian.Uint32(rk[at-4:])
 		switch {
 		case at%len(key) == 0:
@@ -33,7 +40,6 @@ func Expand(rk *RoundKeys, key []byte) (rounds int) {
 		}
 		binary.LittleEndian.PutUint32(rk[at:], word^binary.LittleEndian.Uint32(rk[at-len(key):]))
 	}
-	return rounds
 }
 
 // CTR adds the keystream of iv to p in place, which encrypts and decrypts. Blocks are counted in the last two bytes of iv,

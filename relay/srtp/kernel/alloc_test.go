@@ -12,19 +12,27 @@ func TestNoOperationAllocates(t *testing.T) {
 		var h HMAC
 		var iv, tag [16]byte
 		var nonce [12]byte
-		var key, mac [20]byte
-		rounds := Expand(&rk, make([]byte, 32))
+		var key [20]byte
+		rounds := Expand(tier, &rk, make([]byte, 32))
 		g.Init(tier, &rk, rounds)
 		other := rk
 		aad, p := make([]byte, 12), make([]byte, 171)
 		for name, call := range map[string]func(){
-			"Expand":     func() { Expand(&other, key[:16]); Expand(&other, p[:32]) },
-			"HMAC.Init":  func() { h.Init(&key) },
+			"Expand":     func() { Expand(tier, &other, key[:16]); Expand(tier, &other, p[:32]) },
+			"HMAC.Init":  func() { h.Init(tier, &key) },
 			"GHASH.Init": func() { g.Init(tier, &rk, rounds) },
 			"CTR":        func() { CTR(tier, &rk, rounds, &iv, p) },
-			"HMAC1":      func() { HMAC1(tier, &h, p, 7, true, &mac) },
-			"HMAC2": func() {
-				HMAC2(tier, &Lane{Key: &h, Msg: p, Tag: &mac}, &Lane{Key: &h, Msg: aad, Tag: &key, WithSuffix: true})
+			"HMAC1, its arguments on the stack": func() {
+				var h HMAC
+				var msg [171]byte
+				var mac [20]byte
+				HMAC1(tier, &h, msg[:], 7, true, &mac)
+			},
+			"HMAC2, its arguments on the stack": func() {
+				var h HMAC
+				var msg [171]byte
+				var macs [2][20]byte
+				HMAC2(tier, &Lane{Key: &h, Msg: msg[:], Tag: &macs[0]}, &Lane{Key: &h, Msg: msg[:12], Tag: &macs[1], WithSuffix: true})
 			},
 			"SealGCM": func() { SealGCM(tier, &rk, rounds, &g, &nonce, aad, p, &tag) },
 			"OpenGCM, a good tag and then a wrong one": func() {

@@ -26,7 +26,7 @@ func BenchmarkCTR(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			benchEachTier(b, func(b *testing.B, tier Tier) {
 				var rk RoundKeys
-				rounds := Expand(&rk, make([]byte, 16))
+				rounds := Expand(tier, &rk, make([]byte, 16))
 				var iv [16]byte
 				p := make([]byte, n)
 				for b.Loop() {
@@ -80,7 +80,7 @@ func BenchmarkGCM(b *testing.B) {
 	var g GHASH
 	var nonce [12]byte
 	var tag [16]byte
-	rounds := Expand(&rk, make([]byte, 16))
+	rounds := Expand(Best(), &rk, make([]byte, 16))
 	aad := make([]byte, 12)
 	for _, n := range sizes {
 		p := make([]byte, n)
@@ -115,7 +115,7 @@ func BenchmarkForgedGCM(b *testing.B) {
 		var g GHASH
 		var nonce [12]byte
 		var tag [16]byte
-		rounds := Expand(&rk, make([]byte, 16))
+		rounds := Expand(tier, &rk, make([]byte, 16))
 		g.Init(tier, &rk, rounds)
 		aad, p := make([]byte, 12), make([]byte, 160)
 		for b.Loop() {
@@ -133,9 +133,9 @@ func BenchmarkKeySetup(b *testing.B) {
 		var h HMAC
 		var key [20]byte
 		for b.Loop() {
-			rounds := Expand(&rk, key[:16])
+			rounds := Expand(tier, &rk, key[:16])
 			g.Init(tier, &rk, rounds)
-			h.Init(&key)
+			h.Init(tier, &key)
 		}
 	})
 }

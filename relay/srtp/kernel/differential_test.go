@@ -62,7 +62,7 @@ func TestCounterModeMatchesTheStandardLibraryAtEveryLengthAndAlignment(t *testin
 		for _, keyLen := range []int{16, 24, 32} {
 			key := random(1, keyLen)
 			var rk RoundKeys
-			rounds := Expand(&rk, key)
+			rounds := Expand(tier, &rk, key)
 			block, err := aes.NewCipher(key)
 			if err != nil {
 				t.Fatal(err)
@@ -85,10 +85,47 @@ func TestCounterModeMatchesTheStandardLibraryAtEveryLengthAndAlignment(t *testin
 	})
 }
 
+// TestEveryTierExpandsAKeyAsTheTwinDoes fills the room beforehand: what a shorter key does not need must stay as it was.
+func TestEveryTierExpandsAKeyAsTheTwinDoes(t *testing.T) {
+	eachTier(t, func(t *testing.T, tier Tier) {
+		for _, keyLen := range []int{16, 24, 32} {
+			for seed := range uint64(64) {
+				key := misaligned(random(seed, keyLen), int(seed))
+				before := bytes.Clone(key)
+				got := RoundKeys(random(19, len(RoundKeys{})))
+				want := got
+				expandGeneric(&want, key)
+				if Expand(tier, &got, key); got != want {
+					t.Fatalf("key of %d bytes at %d: differs from byte %d on", keyLen, seed, mismatch(got[:], want[:]))
+				}
+				if !bytes.Equal(key, before) {
+					t.Fatalf("key of %d bytes: it changed", keyLen)
+				}
+			}
+		}
+	})
+}
+
+func TestEveryTierSetsAnHMACKeyUpAsTheTwinDoes(t *testing.T) {
+	eachTier(t, func(t *testing.T, tier Tier) {
+		for seed := range uint64(64) {
+			key := (*[20]byte)(misaligned(random(seed, 20), int(seed)))
+			var got, want HMAC
+			hmacKeyGeneric(&want, key)
+			if got.Init(tier, key); got != want {
+				t.Fatalf("key at %d: got %08x, want %08x", seed, got, want)
+			}
+			if *key != [20]byte(random(seed, 20)) {
+				t.Fatal("the key changed")
+			}
+		}
+	})
+}
+
 func TestCounterModeMatchesAtEveryAlignment(t *testing.T) {
 	eachTier(t, func(t *testing.T, tier Tier) {
 		var rk RoundKeys
-		rounds := Expand(&rk, random(1, 16))
+		rounds := Expand(tier, &rk, random(1, 16))
 		var iv [16]byte
 		for _, n := range []int{1, 20, 31, 160, 173, 255, 257} {
 			want := random(3, n)
@@ -118,7 +155,7 @@ func TestHMACMatchesTheStandardLibraryAtEveryLengthAndAlignment(t *testing.T) {
 	eachTier(t, func(t *testing.T, tier Tier) {
 		key := [20]byte(random(4, 20))
 		var h HMAC
-		h.Init(&key)
+		h.Init(tier, &key)
 		for _, n := range lengths() {
 			for _, withSuffix := range []bool{false, true} {
 				msg, suffix := misaligned(random(5, n), n*7%64), uint32(n)*0x01030507
@@ -137,8 +174,8 @@ func TestTwoHMACLanesOfDifferentLengthsAreTwoHMACs(t *testing.T) {
 		source := rand.New(rand.NewPCG(6, 6))
 		keys := [2][20]byte{[20]byte(random(7, 20)), [20]byte(random(8, 20))}
 		var h [2]HMAC
-		h[0].Init(&keys[0])
-		h[1].Init(&keys[1])
+		h[0].Init(tier, &keys[0])
+		h[1].Init(tier, &keys[1])
 		check := func(n, m int, withN, withM bool) {
 			t.Helper()
 			var tags [2][20]byte
@@ -169,7 +206,7 @@ func TestGCMMatchesTheStandardLibraryAtEveryLengthAndAlignment(t *testing.T) {
 			key := random(11, keyLen)
 			var rk RoundKeys
 			var g GHASH
-			rounds := Expand(&rk, key)
+			rounds := Expand(tier, &rk, key)
 			g.Init(tier, &rk, rounds)
 			block, _ := aes.NewCipher(key)
 			std, err := cipher.NewGCM(block)
@@ -196,7 +233,7 @@ func TestGCMMatchesTheStandardLibraryAtEveryLengthAndAlignment(t *testing.T) {
 
 func TestEveryTierHasTheSameHashKey(t *testing.T) {
 	var rk RoundKeys
-	rounds := Expand(&rk, random(14, 16))
+	rounds := Expand(Generic, &rk, random(14, 16))
 	var want GHASH
 	want.Init(Generic, &rk, rounds)
 	eachTier(t, func(t *testing.T, tier Tier) {
@@ -212,7 +249,7 @@ func TestForgedGCMLeavesThePacketAsItCame(t *testing.T) {
 	eachTier(t, func(t *testing.T, tier Tier) {
 		var rk RoundKeys
 		var g GHASH
-		rounds := Expand(&rk, random(15, 16))
+		rounds := Expand(tier, &rk, random(15, 16))
 		g.Init(tier, &rk, rounds)
 		nonce, aad := [12]byte(random(16, 12)), random(17, 12)
 		for _, n := range []int{0, 1, 15, 16, 20, 160, 161, 300, 1200} {

@@ -24,6 +24,14 @@ func probe() Tier {
 	return VAES
 }
 
+func expand(t Tier, rk *RoundKeys, key []byte) {
+	if t >= AESNI {
+		expandAESNI(rk, key)
+		return
+	}
+	expandGeneric(rk, key)
+}
+
 func ctr(t Tier, rk *RoundKeys, rounds int, iv *[16]byte, first int, p []byte) {
 	switch {
 	case t >= VAES:
@@ -33,6 +41,14 @@ func ctr(t Tier, rk *RoundKeys, rounds int, iv *[16]byte, first int, p []byte) {
 	default:
 		ctrGeneric(rk, rounds, iv, first, p)
 	}
+}
+
+func hmacKey(t Tier, h *HMAC, key *[20]byte) {
+	if t >= SHANI {
+		hmacKeySHANI(h, key)
+		return
+	}
+	hmacKeyGeneric(h, key)
 }
 
 func hmac1(t Tier, a *stream) {

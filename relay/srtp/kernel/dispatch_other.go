@@ -5,9 +5,13 @@ package kernel
 // probe: assembly exists for amd64 only.
 func probe() Tier { return Generic }
 
+func expand(_ Tier, rk *RoundKeys, key []byte) { expandGeneric(rk, key) }
+
 func ctr(_ Tier, rk *RoundKeys, rounds int, iv *[16]byte, first int, p []byte) {
 	ctrGeneric(rk, rounds, iv, first, p)
 }
+
+func hmacKey(_ Tier, h *HMAC, key *[20]byte) { hmacKeyGeneric(h, key) }
 
 func hmac1(_ Tier, a *stream) { hmacGeneric(a) }
 

@@ -12,6 +12,7 @@
 package kernel
 
 //go:generate go -C ../_asm run . -kernel probe -pkg kernel -out ../kernel/probe_amd64.s -stubs ../kernel/stub_probe_amd64.go
+//go:generate go -C ../_asm run . -kernel expand -pkg kernel -out ../kernel/expand_amd64.s -stubs ../kernel/stub_expand_amd64.go
 //go:generate go -C ../_asm run . -kernel ctr -pkg kernel -out ../kernel/ctr_amd64.s -stubs ../kernel/stub_ctr_amd64.go
 //go:generate go -C ../_asm run . -kernel hmac -pkg kernel -out ../kernel/hmac_amd64.s -stubs ../kernel/stub_hmac_amd64.go
 //go:generate go -C ../_asm run . -kernel ghash -pkg kernel -out ../kernel/ghash_amd64.s -stubs ../kernel/stub_ghash_amd64.go

@@ -34,12 +34,12 @@ func everything(tier Tier, seed uint64, keyLen int, first, second []byte) (out [
 	var h [2]HMAC
 	var tags [3][20]byte
 	var tag [16]byte
-	rounds := Expand(&rk, keys[:keyLen])
+	rounds := Expand(tier, &rk, keys[:keyLen])
 	g.Init(tier, &rk, rounds)
 	iv, nonce := [16]byte(keys[32:]), [12]byte(keys[48:])
 	iv[14], iv[15] = 0, 0
-	h[0].Init((*[20]byte)(keys[60:]))
-	h[1].Init((*[20]byte)(keys[80:]))
+	h[0].Init(tier, (*[20]byte)(keys[60:]))
+	h[1].Init(tier, (*[20]byte)(keys[80:]))
 
 	stream := bytes.Clone(second)
 	CTR(tier, &rk, rounds, &iv, stream)

@@ -55,7 +55,7 @@ func against[T any](room []byte, end bool) *T {
 // TestNothingBeyondThePacketIsTouched puts each argument against the guard page behind it, then against the one before it.
 func TestNothingBeyondThePacketIsTouched(t *testing.T) {
 	page := os.Getpagesize()
-	var rooms [8][]byte
+	var rooms [9][]byte
 	for i := range rooms {
 		rooms[i] = guarded(t, page)
 	}
@@ -73,13 +73,17 @@ func TestNothingBeyondThePacketIsTouched(t *testing.T) {
 }
 
 // touch runs every operation over p and aad, with keys, nonces and tags in rooms.
-func touch(tier Tier, p, aad []byte, rooms *[8][]byte, end bool) {
+func touch(tier Tier, p, aad []byte, rooms *[9][]byte, end bool) {
 	rk, g, mac := against[RoundKeys](rooms[0], end), against[GHASH](rooms[1], end), against[HMAC](rooms[2], end)
 	iv, nonce, tag := against[[16]byte](rooms[3], end), against[[12]byte](rooms[4], end), against[[16]byte](rooms[5], end)
 	one, two := against[[20]byte](rooms[6], end), against[[20]byte](rooms[7], end)
-	mac.Init(one)
-	for _, keyLen := range []int{16, 32} {
-		rounds := Expand(rk, make([]byte, keyLen))
+	mac.Init(tier, one)
+	for _, keyLen := range []int{16, 24, 32} {
+		key := rooms[8][:keyLen]
+		if end {
+			key = rooms[8][len(rooms[8])-keyLen:]
+		}
+		rounds := Expand(tier, rk, key)
 		g.Init(tier, rk, rounds)
 		CTR(tier, rk, rounds, iv, p)
 		SealGCM(tier, rk, rounds, g, nonce, aad, p, tag)

@@ -6,7 +6,10 @@ import "encoding/binary"
 type HMAC struct{ Inner, Outer [5]uint32 }
 
 // Init fills h from a key of 20 bytes, which SRTP's session keys have (RFC 3711 section 5.2).
-func (h *HMAC) Init(key *[20]byte) {
+func (h *HMAC) Init(t Tier, key *[20]byte) { hmacKey(t, h, key) }
+
+// hmacKeyGeneric hashes the two padded blocks of the key (RFC 2104 section 2, steps 1, 2 and 5).
+func hmacKeyGeneric(h *HMAC, key *[20]byte) {
 	var inner, outer [shaBlock]byte
 	copy(inner[:], key[:])
 	copy(outer[:], key[:])
@@ -34,8 +37,8 @@ type Lane struct {
 
 // HMAC1 writes to tag the HMAC-SHA1 of msg and, if withSuffix, of suffix as four big-endian bytes after it.
 func HMAC1(t Tier, h *HMAC, msg []byte, suffix uint32, withSuffix bool, tag *[20]byte) {
-	var a stream
-	a.begin(h, msg, suffix, withSuffix, tag)
+	a := stream{key: h, tag: tag, msg: msg}
+	a.pad(suffix, withSuffix)
 	hmac1(t, &a)
 }
 
@@ -45,9 +48,9 @@ func HMAC2(t Tier, a, b *Lane) {
 	if len(a.Msg) < len(b.Msg) {
 		a, b = b, a
 	}
-	var long, short stream
-	long.begin(a.Key, a.Msg, a.Suffix, a.WithSuffix, a.Tag)
-	short.begin(b.Key, b.Msg, b.Suffix, b.WithSuffix, b.Tag)
+	long, short := stream{key: a.Key, tag: a.Tag, msg: a.Msg}, stream{key: b.Key, tag: b.Tag, msg: b.Msg}
+	long.pad(a.Suffix, a.WithSuffix)
+	short.pad(b.Suffix, b.WithSuffix)
 	if long.blocks < short.blocks { // lengths within four bytes of each other, and a suffix on the shorter one only
 		hmac2(t, &short, &long)
 		return
@@ -55,7 +58,9 @@ func HMAC2(t Tier, a, b *Lane) {
 	hmac2(t, &long, &short)
 }
 
-// stream is a message laid out for SHA-1: its whole blocks where they are, the rest with suffix and padding in tail.
+// stream is a message laid out for SHA-1: its whole blocks where they are, the rest with suffix and padding in tail. The pointers
+// are set where the stream is made and not by a method: stored through a pointer, they would count as kept, and what they point to
+// would move to the heap.
 type stream struct {
 	key    *HMAC
 	tag    *[20]byte
@@ -64,12 +69,11 @@ type stream struct {
 	tail   [2 * shaBlock]byte // one block or two
 }
 
-// begin lays the message out and pads it (FIPS 180-4 section 5.1.1). The key's block counts for the length.
-func (s *stream) begin(h *HMAC, msg []byte, suffix uint32, withSuffix bool, tag *[20]byte) {
-	s.key, s.tag, s.msg = h, tag, msg
-	n := len(msg)
+// pad lays out what follows the whole blocks and pads it (FIPS 180-4 section 5.1.1). The key's block counts for the length.
+func (s *stream) pad(suffix uint32, withSuffix bool) {
+	n := len(s.msg)
 	rest := n % shaBlock
-	copy(s.tail[:shaBlock], msg[n-rest:])
+	copy(s.tail[:shaBlock], s.msg[n-rest:])
 	if withSuffix {
 		binary.BigEndian.PutUint32(s.tail[rest:], suffix)
 		rest += 4
@@ -81,7 +85,7 @@ func (s *stream) begin(h *HMAC, msg []byte, suffix uint32, withSuffix bool, tag 
 		end = 2 * shaBlock
 	}
 	binary.BigEndian.PutUint64(s.tail[end-8:], uint64(shaBlock+n)*8)
-	s.blocks = len(msg)/shaBlock + end/shaBlock
+	s.blocks = len(s.msg)/shaBlock + end/shaBlock
 }
 
 // hmacGeneric is RFC 2104 section 2 from the two saved states.

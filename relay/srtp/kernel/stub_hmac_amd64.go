@@ -2,6 +2,11 @@
 
 package kernel
 
+// hmacKeySHANI fills h from key (RFC 2104 section 4). It needs the SHA extensions and SSE4.1.
+//
+//go:noescape
+func hmacKeySHANI(h *HMAC, key *[20]byte)
+
 // hmac1SHANI writes a's tag (RFC 2104, FIPS 180-4 section 6.1.2). It needs the SHA extensions and SSE4.1.
 //
 //go:noescape

@@ -20,32 +20,36 @@ func unhex(t *testing.T, s string) []byte {
 
 // TestKeyExpansionMatchesFIPS197 takes the last word of each schedule of appendix A: it depends on all the others.
 func TestKeyExpansionMatchesFIPS197(t *testing.T) {
-	for _, c := range []struct {
-		key    string
-		rounds int
-		last   uint32
-	}{
-		{"2b7e1516 28aed2a6 abf71588 09cf4f3c", 10, 0xb6630ca6},
-		{"8e73b0f7 da0e6452 c810f32b 809079e5 62f8ead2 522c6b7b", 12, 0x01002202},
-		{"603deb10 15ca71be 2b73aef0 857d7781 1f352c07 3b6108d7 2d9810a3 0914dff4", 14, 0x706c631e},
-	} {
-		var rk RoundKeys
-		if rounds := Expand(&rk, unhex(t, c.key)); rounds != c.rounds {
-			t.Fatalf("%d rounds, want %d", rounds, c.rounds)
+	eachTier(t, func(t *testing.T, tier Tier) {
+		for _, c := range []struct {
+			key    string
+			rounds int
+			last   uint32
+		}{
+			{"2b7e1516 28aed2a6 abf71588 09cf4f3c", 10, 0xb6630ca6},
+			{"8e73b0f7 da0e6452 c810f32b 809079e5 62f8ead2 522c6b7b", 12, 0x01002202},
+			{"603deb10 15ca71be 2b73aef0 857d7781 1f352c07 3b6108d7 2d9810a3 0914dff4", 14, 0x706c631e},
+		} {
+			var rk RoundKeys
+			if rounds := Expand(tier, &rk, unhex(t, c.key)); rounds != c.rounds {
+				t.Fatalf("%d rounds, want %d", rounds, c.rounds)
+			}
+			if got := binary.BigEndian.Uint32(rk[16*c.rounds+12:]); got != c.last {
+				t.Errorf("%d rounds: last word %08x, want %08x", c.rounds, got, c.last)
+			}
 		}
-		if got := binary.BigEndian.Uint32(rk[16*c.rounds+12:]); got != c.last {
-			t.Errorf("%d rounds: last word %08x, want %08x", c.rounds, got, c.last)
-		}
-	}
+	})
 }
 
 func TestAKeyOfAnotherLengthIsRefused(t *testing.T) {
-	for _, n := range []int{0, 1, 15, 17, 20, 31, 33, 64} {
-		rk := RoundKeys{1, 2, 3}
-		if rounds := Expand(&rk, make([]byte, n)); rounds != 0 || rk != (RoundKeys{1, 2, 3}) {
-			t.Errorf("%d bytes: %d rounds, round keys %x...", n, rounds, rk[:4])
+	eachTier(t, func(t *testing.T, tier Tier) {
+		for _, n := range []int{0, 1, 15, 17, 20, 31, 33, 64} {
+			rk := RoundKeys{1, 2, 3}
+			if rounds := Expand(tier, &rk, make([]byte, n)); rounds != 0 || rk != (RoundKeys{1, 2, 3}) {
+				t.Errorf("%d bytes: %d rounds, round keys %x...", n, rounds, rk[:4])
+			}
 		}
-	}
+	})
 }
 
 // TestOneBlockMatchesFIPS197 takes appendix C: the keystream of an IV is that block encrypted.
@@ -57,7 +61,7 @@ func TestOneBlockMatchesFIPS197(t *testing.T) {
 			{"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", "8ea2b7ca516745bfeafc49904b496089"},
 		} {
 			var rk RoundKeys
-			rounds := Expand(&rk, unhex(t, c.key))
+			rounds := Expand(tier, &rk, unhex(t, c.key))
 			iv := [16]byte(unhex(t, "00112233445566778899aabbccddeeff"))
 			got := make([]byte, 16)
 			if CTR(tier, &rk, rounds, &iv, got); hex.EncodeToString(got) != c.want {
@@ -84,7 +88,7 @@ func TestCounterModeMatchesSP80038A(t *testing.T) {
 					"2b0930daa23de94ce87017ba2d84988d dfc9c58db67aada613c2dd08457941a6"},
 		} {
 			var rk RoundKeys
-			rounds := Expand(&rk, unhex(t, c.key))
+			rounds := Expand(tier, &rk, unhex(t, c.key))
 			iv := [16]byte(unhex(t, "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"))
 			got := unhex(t, plain)
 			if CTR(tier, &rk, rounds, &iv, got); !bytes.Equal(got, unhex(t, c.want)) {
@@ -98,7 +102,7 @@ func TestCounterModeMatchesSP80038A(t *testing.T) {
 func TestKeystreamMatchesRFC3711(t *testing.T) {
 	eachTier(t, func(t *testing.T, tier Tier) {
 		var rk RoundKeys
-		rounds := Expand(&rk, unhex(t, "2b7e151628aed2a6abf7158809cf4f3c"))
+		rounds := Expand(tier, &rk, unhex(t, "2b7e151628aed2a6abf7158809cf4f3c"))
 		iv := [16]byte(unhex(t, "f0f1f2f3f4f5f6f7f8f9fafbfcfd0000"))
 		stream := make([]byte, MaxCTR)
 		CTR(tier, &rk, rounds, &iv, stream)
@@ -129,7 +133,7 @@ func TestHMACMatchesRFC2202(t *testing.T) {
 			var key, one, two, three [20]byte
 			copy(key[:], c.key)
 			var h HMAC
-			h.Init(&key)
+			h.Init(tier, &key)
 			HMAC1(tier, &h, []byte(c.msg), 0, false, &one)
 			HMAC2(tier, &Lane{Key: &h, Msg: []byte(c.msg), Tag: &two}, &Lane{Key: &h, Msg: []byte(c.msg), Tag: &three})
 			for _, got := range [][20]byte{one, two, three} {
@@ -168,7 +172,7 @@ func TestGCMMatchesItsSpecification(t *testing.T) {
 			var rk RoundKeys
 			var g GHASH
 			var tag [16]byte
-			rounds := Expand(&rk, unhex(t, c.key))
+			rounds := Expand(tier, &rk, unhex(t, c.key))
 			g.Init(tier, &rk, rounds)
 			n, p := [12]byte(unhex(t, c.nonce)), unhex(t, c.plain)
 			SealGCM(tier, &rk, rounds, &g, &n, unhex(t, c.aad), p, &tag)
