@@ -82,7 +82,7 @@ func (l *Load) judgePart(v *volley, delivered []bool, worker, workers int) Resul
 func lateness(s *shot) Quantiles {
 	h := histogram()
 	for k := range s.sent {
-		h.RecordValue(max(s.v.sentAt[k]-s.start-int64(float64(k)*s.every), 1))
+		h.RecordValue(max(s.v.sentAt[k]-s.start-s.scheduled(k), 1))
 	}
 	return quantiles(h)
 }

@@ -145,7 +145,8 @@ func (l *Load) shoot(ctx context.Context, rate float64, marked bool) (Result, []
 		r.Wall = time.Duration(l.volley.sentAt[s.sent-1]-s.start) + time.Duration(s.every)
 		r.Rate = float64(s.sent) / r.Wall.Seconds()
 	}
-	r.Limit = limit(s, rate, &r, after.since(before))
+	lost := after.since(before)
+	r.Own, r.Limit = lost.ring+lost.socket, limit(s, rate, &r, lost)
 	return r, delivered, nil
 }
 
@@ -185,7 +186,7 @@ func limit(s *shot, rate float64, r *Result, lost losses) string {
 	case s.v.log.missed > 0:
 		return fmt.Sprintf("more packets arrived than were sent and the log was full: %d packets", s.v.log.missed)
 	case r.Rate < rate*(1-tolerated):
-		return fmt.Sprintf("the generator sent %.0f packets/s of %.0f (%d times without a free frame)", r.Rate, rate, s.starved)
+		return fmt.Sprintf("the generator sent %.0f packets/s of %.0f", r.Rate, rate)
 	}
 	return ""
 }

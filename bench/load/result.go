@@ -26,6 +26,7 @@ type Result struct {
 	Late   Quantiles               // how late the generator sent, against its schedule
 	Delay  Quantiles               // arrival at the load's device minus send time
 	Delays *hdrhistogram.Histogram // of the same, in nanoseconds
+	Own    uint64                  // of the lost, those that load's device or socket dropped: not the relay's doing
 	Limit  string                  // "" or why generator or sink, not the relay, set the limit of this run
 }
 

@@ -18,7 +18,7 @@ import (
 const (
 	chunk      = 2048 // bytes of one frame of the socket's memory: the kernel's least
 	receivers  = 4096 // frames that wait for packets: 10 ms at 400,000 packets/s
-	senders    = 1024 // frames that hold packets on their way: a veth ring has 256, its reader takes 64 at a time
+	senders    = 4096 // frames that hold packets on their way: the receive ring of a network card, since veth's has 256
 	frames     = receivers + senders
 	sendBuffer = 8 << 20 // bytes of packets on their way that the socket may be charged with
 )
@@ -160,14 +160,22 @@ func (x *xsk) put(frame []byte) bool {
 	return true
 }
 
-// send hands what was put to the device. Packets that the full ring of the far side refused are gone, as they would be on
-// a wire: the device counts them. An error is something else, and unsent frames stay in the ring.
+// waiting tells whether frames that were put have not left yet.
+func (x *xsk) waiting() bool { return atomic.LoadUint32(x.tx.consumer) != x.tx.at }
+
+// send hands what was put to the device, until the ring of the far side is full: what is left waits for the next call, as
+// it would in the longer ring of a network card. An error is something else.
 func (x *xsk) send() error {
 	atomic.StoreUint32(x.tx.producer, x.tx.at)
-	for atomic.LoadUint32(x.tx.consumer) != x.tx.at {
+	for x.waiting() {
+		before := atomic.LoadUint32(x.tx.consumer)
 		_, _, e := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(x.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
 		switch e {
-		case 0, unix.EAGAIN, unix.EINTR: // EAGAIN: the kernel sends at most 32 a call
+		case unix.EAGAIN: // the kernel sends at most 32 a call; without any, the far side is full
+			if atomic.LoadUint32(x.tx.consumer) == before {
+				return nil
+			}
+		case 0, unix.EINTR:
 		case unix.EBUSY: // one was refused, go on with the next
 		case unix.ENOBUFS: // the completion ring is full: reap, and come back
 			return nil

@@ -16,8 +16,7 @@ import (
 )
 
 // napiPriority is the real-time priority of the load's NAPI thread: while nobody polls (see Polled), it must come to its turn
-// beside a generator that spins. The relay's NAPI thread has the same weight as the relay unless Options.NAPIFirst says
-// otherwise.
+// beside a generator that spins. The relay's NAPI thread has the same weight as the relay.
 const napiPriority = 1
 
 // pollGap is after how long without a poll the device helps itself. Longer than a tick of 100 Hz would be, so that the timer

@@ -28,11 +28,6 @@ type Options struct {
 	RelayCPU, LoadCPU int // two different CPUs; if both are 0: relay on the last one, load on the first
 	RelayAddresses    int // of each family, default 4, at most 200
 	PeerAddresses     int // of each family, default 4, at most 200
-
-	// NAPIFirst lets the relay's receive work preempt the relay, as the soft interrupt of a network card does. Without it
-	// the two share the CPU, and a relay that never sleeps keeps its NAPI thread waiting for up to a tick of the scheduler:
-	// at 250 Hz long enough for the 256 packets of a veth ring to overflow (WireDrops.ToRelay) from 64,000 packets/s up.
-	NAPIFirst bool
 }
 
 // settled fills in the defaults, or refuses.
@@ -77,6 +72,9 @@ type side struct {
 	device Device
 	addrs  []netip.Addr // IPv4 first
 	cpu    int
+	// queued gives the device a queueing discipline: only then does veth stop its sender when the far ring of 256 packets is
+	// full, instead of dropping. What waits then waits in the load's own ring, as long as a network card's.
+	queued bool
 	napi   []int // thread ids of its NAPI threads
 	warden *warden
 }
@@ -96,7 +94,7 @@ func Build(ctx context.Context, o Options) (*Place, error) {
 	}
 	name := fmt.Sprintf("%s%d", namePrefix, os.Getpid())
 	p := &Place{options: o, name: name}
-	p.load = &side{name: name + loadSuffix, device: Device{Name: name + "-l"}, cpu: o.LoadCPU, addrs: addresses(peer4, peer6, o.PeerAddresses)}
+	p.load = &side{name: name + loadSuffix, device: Device{Name: name + "-l"}, cpu: o.LoadCPU, queued: true, addrs: addresses(peer4, peer6, o.PeerAddresses)}
 	p.relay = &side{name: name + relaySuffix, device: Device{Name: name + "-r"}, cpu: o.RelayCPU, addrs: addresses(relay4, relay6, o.RelayAddresses)}
 	if err := p.build(); err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -118,11 +116,6 @@ func (p *Place) build() (err error) {
 	}
 	for _, s := range []*side{p.load, p.relay} {
 		if err := s.useNAPI(); err != nil {
-			return err
-		}
-	}
-	if p.options.NAPIFirst {
-		if err := p.relay.preferNAPI(); err != nil {
 			return err
 		}
 	}

@@ -59,6 +59,15 @@ func (s *side) furnish() error {
 	if err := setOffloads(s.device.Name); err != nil {
 		return err
 	}
+	if s.queued {
+		queue := &netlink.GenericQdisc{
+			QdiscAttrs: netlink.QdiscAttrs{LinkIndex: device.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
+			QdiscType:  "pfifo",
+		}
+		if err := netlink.QdiscAdd(queue); err != nil {
+			return fmt.Errorf("give %s a queue: %w", s.device.Name, err)
+		}
+	}
 	for _, link := range []netlink.Link{lo, device} {
 		if err := netlink.LinkSetUp(link); err != nil {
 			return fmt.Errorf("set %s up: %w", link.Attrs().Name, err)

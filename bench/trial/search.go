@@ -20,6 +20,9 @@ const Late = 100 * time.Millisecond
 // verifyBack is how far the search goes back when a rate that held for a step does not hold for longer.
 const verifyBack = 0.95
 
+// maxSpread is the longest step of a search that knows one bound only.
+const maxSpread = 2
+
 // verifyTries bounds how often it goes back: 0.95^8 is two thirds.
 const verifyTries = 8
 
@@ -69,6 +72,9 @@ func (s Search) Run(ctx context.Context, offer Offer) (Found, error) {
 	began := time.Now()
 	held, lost, limit := 0.0, math.Inf(1), ""
 	for rate := min(max(s.Guess, s.Least), s.Most); ; rate = s.next(held, lost) {
+		if rate != s.Guess {
+			s.Spread = min(s.Spread*s.Spread, maxSpread) // the guess was far off, so are the neighbours of the guess
+		}
 		out, err := settled(ctx, offer, rate, s.Step)
 		switch {
 		case err != nil:

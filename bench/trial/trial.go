@@ -56,12 +56,12 @@ func (o *Options) plan() plan {
 	p := plan{
 		first: Search{
 			Guess: guess, Spread: 1.5, Resolution: 0.05, Least: leastRate, Most: mostRate,
-			Step: 2 * time.Second, Verify: 5 * time.Second, Budget: 2 * time.Minute,
+			Step: 2 * time.Second, Verify: 4 * time.Second, Budget: time.Minute,
 		},
 		equal: 5 * time.Second, delay: 4 * time.Second, allocForwards: allocForwards,
 	}
 	p.again = p.first
-	p.again.Spread, p.again.Verify, p.again.Budget = 1.08, 4*time.Second, time.Minute
+	p.again.Spread, p.again.Budget = 1.08, 30*time.Second
 	if o.Quick {
 		p.first.Step, p.first.Verify, p.first.Budget = 500*time.Millisecond, time.Second, 9*time.Second
 		p.first.Resolution = 0.1

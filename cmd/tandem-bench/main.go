@@ -31,8 +31,6 @@ type bench struct {
 	Tandem   string `type:"path" help:"The tandem binary; default: the one beside this program."`
 	RelayCPU int    `help:"CPU of the relay under test; default: the last one." default:"-1"`
 	LoadCPU  int    `help:"CPU of generator and sink; default: the first one." default:"-1"`
-
-	NAPIFirst bool `name:"napi-first" help:"Let receive work preempt the relay, as a network card's soft interrupt does; for both sides."`
 }
 
 // streams are where a command writes.
@@ -61,7 +59,7 @@ func main() {
 
 // place builds the rig, and hands it to f.
 func (b *bench) place(ctx context.Context, f func(*rig.Place) error) (err error) {
-	o := rig.Options{NAPIFirst: b.NAPIFirst}
+	var o rig.Options
 	if b.RelayCPU >= 0 || b.LoadCPU >= 0 {
 		if b.RelayCPU < 0 || b.LoadCPU < 0 {
 			return errors.New("--relay-cpu and --load-cpu belong together: name both")
