@@ -46,12 +46,12 @@ func (r *Result) Disturbed() string {
 	return ""
 }
 
-// Loss returns the share of packets that were lost, 0 to 1.
+// Loss returns the share of packets that the relay lost, 0 to 1: those that load itself dropped are not among them.
 func (r *Result) Loss() float64 {
-	if r.Sent == 0 {
+	if r.Sent == 0 || r.Lost <= r.Own {
 		return 0
 	}
-	return float64(r.Lost) / float64(r.Sent)
+	return float64(r.Lost-r.Own) / float64(r.Sent)
 }
 
 // histogram returns an empty one of nanoseconds, up to 100 s, with three significant digits.

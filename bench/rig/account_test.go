@@ -42,23 +42,6 @@ func TestReceiveWorkIsOnTheRelaysThreadAndInTheAccount(t *testing.T) {
 	}
 }
 
-func TestTheRelaysReceiveWorkPreemptsItOnlyIfAskedTo(t *testing.T) {
-	needRoot(t)
-	for first, want := range map[bool]uint32{false: unix.SCHED_NORMAL, true: unix.SCHED_FIFO} {
-		place, err := Build(t.Context(), Options{NAPIFirst: first})
-		if err != nil {
-			t.Fatal(err)
-		}
-		attr, err := unix.SchedGetAttr(place.relay.napi[0], 0)
-		if err != nil || attr.Policy != want {
-			t.Errorf("NAPIFirst %v: policy %+v, %v", first, attr, err)
-		}
-		if err := place.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 func TestANAPIThreadThatMayLeaveItsCPUIsReported(t *testing.T) {
 	place := build(t)
 	var both unix.CPUSet

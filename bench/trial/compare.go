@@ -90,28 +90,31 @@ func (t *trial) search(ctx context.Context, s *contender, round int) error {
 		plan = t.plan.again
 		plan.Guess = s.lossless[round-1]
 	}
-	return with(ctx, &t.Options, s.subject, func(l *live) error {
-		found, err := plan.Run(ctx, func(ctx context.Context, rate float64, d time.Duration) (Outcome, error) {
-			out, err := l.offer(ctx, rate, d)
-			t.Log("search %d  %-10s %8.0f packets/s for %s: loss %.1e, p99 %s %s", round+1, s.subject.Name(), rate, d, out.Loss, out.Delay.Round(time.Microsecond), out.Limit)
-			return out, err
-		})
-		if err != nil {
+	found, err := plan.Run(ctx, func(ctx context.Context, rate float64, d time.Duration) (out Outcome, err error) {
+		// A relay of its own for every step: an overload leaves traces. A socket of rtpengine that overflowed, for one, is
+		// never read again.
+		err = with(ctx, &t.Options, s.subject, func(l *live) (err error) {
+			out, err = l.offer(ctx, rate, d)
 			return err
-		}
-		if found.Limit != "" {
-			if s.rival && !t.Quick {
-				return fmt.Errorf("%s carried %.0f packets/s, and the rig could not offer more: %s: a ratio would flatter us; try again when the machine is quiet",
-					s.subject.Name(), found.Rate, found.Limit)
-			}
-			t.note(s.subject.Name() + " may carry more than its lossless rate says, the rig could not offer it: " + found.Limit)
-		}
-		if !found.Verified {
-			t.note("a lossless rate of " + s.subject.Name() + " held for a step only: there was no time to verify it")
-		}
-		s.lossless = append(s.lossless, found.Rate)
-		return nil
+		})
+		t.Log("search %d  %-10s %8.0f packets/s for %s: loss %.1e, p99 %s %s", round+1, s.subject.Name(), rate, d, out.Loss, out.Delay.Round(time.Microsecond), out.Limit)
+		return out, err
 	})
+	if err != nil {
+		return err
+	}
+	if found.Limit != "" {
+		if s.rival && !t.Quick {
+			return fmt.Errorf("%s carried %.0f packets/s, and the rig could not offer more: %s: a ratio would flatter us; try again when the machine is quiet",
+				s.subject.Name(), found.Rate, found.Limit)
+		}
+		t.note(s.subject.Name() + " may carry more than its lossless rate says, the rig could not offer it: " + found.Limit)
+	}
+	if !found.Verified {
+		t.note("a lossless rate of " + s.subject.Name() + " held for a step only: there was no time to verify it")
+	}
+	s.lossless = append(s.lossless, found.Rate)
+	return nil
 }
 
 // equalRate is what every side carries: 90 % of the lowest median, or what was asked for.

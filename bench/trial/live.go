@@ -157,14 +157,10 @@ func (l *live) offer(ctx context.Context, rate float64, d time.Duration) (Outcom
 	if o.load.Corrupt > 0 || o.load.Forged > 0 {
 		loss = 1
 	}
-	out := Outcome{Loss: loss, Delay: o.load.Delay.P99, Limit: o.load.Limit}
-	if o.load.Lost > o.load.Own && o.load.Own > 0 {
-		// The load dropped some, but the relay more than it may: the answer is the relay's all the same.
-		if theirs := float64(o.load.Lost-o.load.Own) / float64(o.load.Sent); theirs > Lossless {
-			out.Loss, out.Limit = theirs, ""
-		}
+	if loss > Lossless {
+		o.load.Limit = "" // load dropped some, but the relay more than it may: the answer is the relay's all the same
 	}
-	return out, err
+	return Outcome{Loss: loss, Delay: o.load.Delay.P99, Limit: o.load.Limit}, err
 }
 
 // measures turns a run into a round's numbers.

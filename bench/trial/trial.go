@@ -49,7 +49,7 @@ type plan struct {
 const (
 	leastRate = 500
 	mostRate  = 1_000_000
-	guess     = 100_000
+	guess     = 40_000
 )
 
 func (o *Options) plan() plan {
