@@ -41,9 +41,9 @@ fuzz: ## every fuzz target, FUZZTIME each
 bench: peers build ## the rig's whole set, beside rtpengine, into BENCHMARKS.md and bench/results: root, two processors, half an hour of quiet
 	./bin/tandem-bench all
 
-quick: peers build ## the rig for under a minute an engine: does it run, by the path it should, without loss?
-	./bin/tandem-bench relay --engine sockets --mode both --streams 200 --quick
-	./bin/tandem-bench relay --engine funnel --mode both --streams 200 --quick --rival rtpengine
+quick: peers build ## the rig at a modest rate: does it run, and by the path it should?
+	./bin/tandem-bench relay --engine sockets --mode both --streams 200 --rate 10000 --quick
+	./bin/tandem-bench relay --engine funnel --mode both --streams 200 --rate 10000 --quick --rival rtpengine
 
 gobench: ## the Go benchmark suite, in a form that benchstat compares
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...

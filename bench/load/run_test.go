@@ -31,11 +31,19 @@ func TestTheClockIsTheProgramsClock(t *testing.T) {
 	}
 }
 
-func TestTheScheduleIsAbsolute(t *testing.T) {
-	s := shot{v: &volley{count: 100}, every: 1000, start: 5000}
-	for _, c := range []struct{ now, want int }{{0, 0}, {4999, 0}, {5000, 1}, {5999, 1}, {6000, 2}, {14_999, 10}, {1_000_000, 100}} {
+func TestTheScheduleIsAbsoluteAndPacketsLeaveInTheGroupsOfAModeratedCard(t *testing.T) {
+	const every, start, tick = 10_000, 5000, int(Moderation)
+	s := shot{v: &volley{count: 100}, every: every, start: start}
+	for _, c := range []struct{ now, want int }{
+		{0, 0}, {start - 1, 0}, {start, 1}, {start + tick - 1, 1}, {start + tick, 6}, {start + 2*tick - 1, 6}, {start + 2*tick, 11}, {start + 100*tick, 100},
+	} {
 		if got := s.due(int64(c.now)); got != c.want {
 			t.Errorf("at %d: %d due, want %d", c.now, got, c.want)
+		}
+	}
+	for k, want := range map[int]int{0: 0, 1: tick, 5: tick, 6: 2 * tick} {
+		if got := s.scheduled(k); got != int64(want) {
+			t.Errorf("packet %d is due after %d ns, want %d", k, got, want)
 		}
 	}
 }
