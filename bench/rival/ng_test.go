@@ -61,8 +61,11 @@ func TestAnAnswerFindsItsRequest(t *testing.T) {
 }
 
 func TestALostAnswerIsAskedForAgainWithTheSameCookie(t *testing.T) {
+	var mu sync.Mutex // the server answers in a goroutine of its own
 	var cookies []string
 	c := server(t, func(cookie, body string) []string {
+		mu.Lock()
+		defer mu.Unlock()
 		if cookies = append(cookies, cookie); len(cookies) < 3 {
 			return nil
 		}
@@ -74,6 +77,8 @@ func TestALostAnswerIsAskedForAgainWithTheSameCookie(t *testing.T) {
 	if _, err := c.Call(t.Context(), "ping", nil); err != nil {
 		t.Fatal(err)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if cookies[0] != cookies[1] || cookies[1] != cookies[2] || cookies[2] == cookies[3] {
 		t.Errorf("cookies %q", cookies)
 	}
