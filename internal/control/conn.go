@@ -67,10 +67,11 @@ func (c *Conn) serve() {
 	<-told
 }
 
-// hangUp ends the connection at once, from anywhere.
+// hangUp ends the connection at once, from anywhere. The connection goes before its context: what a handler answers because
+// it was told to stop is not an answer to the peer.
 func (c *Conn) hangUp() {
-	c.cancel()
 	c.nc.Close()
+	c.cancel()
 }
 
 // reading reads from the connection, and first sends the answers: it may take long.

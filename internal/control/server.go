@@ -205,10 +205,10 @@ func (s *Server) Panics() uint64 { return s.panics.Load() }
 func (s *Server) Close() error {
 	s.mu.Lock()
 	ended := s.closing.Err() != nil
-	s.end()
 	for c := range s.conns {
 		c.hangUp()
 	}
+	s.end()
 	s.mu.Unlock()
 	if ended {
 		s.running.Wait()
