@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"reflect"
 
 	"tandem/internal/control"
@@ -48,6 +49,9 @@ func (r *Relay) makeArena(addresses int) error {
 	}
 	if r.rare, err = mapped[rare](r, "arena/rare", count); err != nil {
 		return err
+	}
+	if err := errors.Join(netio.KeepSecret(r.legs), netio.KeepSecret(r.reports)); err != nil {
+		r.log.Info("keys in memory may be written to swap", "reason", err)
 	}
 	table, err := mapped[uint32](r, "arena/ports", addresses<<16)
 	if err != nil {

@@ -28,16 +28,21 @@ type allCmd struct {
 const (
 	relayPart    = "relay"
 	sessionsPart = "sessions"
+	cryptoPart   = "crypto"
 )
 
 // Run implements kong's command. Results are written as they come; the document only when all are there.
 func (c *allCmd) Run(ctx context.Context, s streams) error {
 	// A document without room for the figures is better known before an hour of measuring than after it.
-	if err := report.HasParts(c.Document, relayPart, sessionsPart); err != nil {
+	if err := report.HasParts(c.Document, relayPart, sessionsPart, cryptoPart); err != nil {
 		return err
 	}
 	if len(c.Engines) == 0 {
 		return errors.New("--engines names none")
+	}
+	bare, err := c.crypto(s)
+	if err != nil {
+		return fmt.Errorf("crypto: %w", err)
 	}
 	var relays strings.Builder
 	for _, engine := range c.Engines {
@@ -55,7 +60,7 @@ func (c *allCmd) Run(ctx context.Context, s streams) error {
 		return fmt.Errorf("%s, %d sessions: %w", engine, c.Count, err)
 	}
 	sessions := fmt.Sprintf("%s\n%s\n", result.Table(), result.Conditions.Sentence())
-	return report.Rewrite(c.Document, map[string]string{relayPart: relays.String(), sessionsPart: sessions})
+	return report.Rewrite(c.Document, map[string]string{cryptoPart: bare, relayPart: relays.String(), sessionsPart: sessions})
 }
 
 func (c *allCmd) relay(ctx context.Context, s streams, engine, mode string) (*report.Comparison, error) {
@@ -84,6 +89,16 @@ func (c *allCmd) sessions(ctx context.Context, s streams, engine string) (*repor
 	}
 	result.Conditions.Command = fmt.Sprintf("tandem-bench sessions --engine %s --count %d", engine, c.Count)
 	return result, report.SaveJSON(filepath.Join(c.Results, "sessions-"+engine+".json"), result)
+}
+
+func (c *allCmd) crypto(s streams) (string, error) {
+	s.log("== crypto")
+	var run cryptoCmd
+	results, leftOut, err := run.measure(s)
+	if err != nil {
+		return "", err
+	}
+	return run.part(results, leftOut), report.SaveJSON(filepath.Join(c.Results, "crypto.json"), results)
 }
 
 // command is what a reader types to repeat one measurement of the set.

@@ -19,10 +19,14 @@ import (
 	"tandem/bench/subject"
 )
 
+// version is set by the build (-ldflags "-X main.version=...").
+var version = "devel"
+
 // commands are the subcommands, as kong reads them.
 type commands struct {
 	Relay    relayCmd    `cmd:"" help:"Measure packets: rate, loss, CPU, delay, allocations; with a rival beside it."`
 	Sessions sessionsCmd `cmd:"" help:"Measure control: sessions opened and closed per second, memory of an idle one."`
+	Crypto   cryptoCmd   `cmd:"" help:"Measure SRTP by itself: ns per packet by suite, processor tier and batch, beside pion and libsrtp."`
 	All      allCmd      `cmd:"" help:"Everything that BENCHMARKS.md shows, and rewrite its tables."`
 }
 

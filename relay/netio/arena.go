@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -74,6 +75,24 @@ func mapMemory(fd, size int, inherited bool) ([]byte, error) {
 	// where /sys/kernel/mm/transparent_hugepage/shmem_enabled says advise. Elsewhere the kernel refuses, and all works as well.
 	_ = unix.Madvise(memory, unix.MADV_HUGEPAGE)
 	return memory, nil
+}
+
+// KeepSecret keeps memory that holds keys out of swap and out of core dumps. Pages that are never touched still cost nothing
+// (MLOCK_ONFAULT), but all of them count against RLIMIT_MEMLOCK: an error says that the kernel may write them to swap.
+func KeepSecret[T any](array []T) error {
+	if len(array) == 0 {
+		return nil
+	}
+	size := uintptr(len(array)) * unsafe.Sizeof(array[0])
+	memory := unsafe.Slice((*byte)(unsafe.Pointer(&array[0])), size)
+	if err := unix.Madvise(memory, unix.MADV_DONTDUMP); err != nil {
+		return fmt.Errorf("madvise of %d bytes: %w", size, err)
+	}
+	_, _, errno := unix.Syscall(unix.SYS_MLOCK2, uintptr(unsafe.Pointer(&array[0])), size, unix.MLOCK_ONFAULT)
+	if errno != 0 {
+		return fmt.Errorf("mlock of %d bytes: %w; raise RLIMIT_MEMLOCK (LimitMEMLOCK of the unit)", size, errno)
+	}
+	return nil
 }
 
 // findPointer returns the path and kind of the first part of t that holds a Go pointer, or "" when none does.

@@ -1,8 +1,11 @@
 package netio
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -45,6 +48,50 @@ func TestArenaIsZeroedPageAlignedAndNamed(t *testing.T) {
 	if err := release(); err == nil {
 		t.Error("a second release gave no error")
 	}
+}
+
+func TestSecretMemoryIsLockedAndNotDumped(t *testing.T) {
+	keys, release, err := MapArena[hot](NewRegistry(nil), "arena/secret", 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := release(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := KeepSecret(keys); err != nil {
+		t.Fatal(err)
+	}
+	flags := flagsOf(t, uintptr(unsafe.Pointer(&keys[0])))
+	for flag, meaning := range map[string]string{"dd": "not dumped", "lo": "locked", "lf": "locked when touched"} {
+		if !slices.Contains(flags, flag) {
+			t.Errorf("the memory is not %s: flags %v", meaning, flags)
+		}
+	}
+	if err := KeepSecret[hot](nil); err != nil {
+		t.Errorf("nothing to keep: %v", err)
+	}
+}
+
+// flagsOf returns the VmFlags of the mapping that begins at address (proc_pid_smaps(5)).
+func flagsOf(t *testing.T, address uintptr) []string {
+	t.Helper()
+	maps, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for line := range strings.Lines(string(maps)) {
+		if strings.HasPrefix(line, fmt.Sprintf("%x-", address)) {
+			found = true
+		}
+		if flags, is := strings.CutPrefix(line, "VmFlags:"); is && found {
+			return strings.Fields(flags)
+		}
+	}
+	t.Fatalf("no mapping begins at %#x", address)
+	return nil
 }
 
 func TestInheritedArenaKeepsItsContent(t *testing.T) {
