@@ -1,30 +1,59 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 
 	"tandem/internal/config"
+	"tandem/signaling/identity"
 )
 
 // checkCmd reads a configuration and tells what it says.
 type checkCmd struct {
-	Config string `short:"c" required:"" type:"path" help:"The configuration file."`
-	Quiet  bool   `short:"q" help:"Print nothing when all is well."`
+	Config   string `short:"c" required:"" type:"path" help:"The configuration file."`
+	Node     string `help:"What remains of the file for this node of the pool; without it the whole file."`
+	Resolved bool   `help:"Print each trunk with every value of its policy, and the scope and line that give it."`
+	Routes   bool   `help:"Hold the routing cases that are stored beside the file against it."`
+	Cases    string `type:"path" help:"The file of the routing cases, for --routes."`
+	Quiet    bool   `short:"q" help:"Print nothing when all is well."`
 }
 
-// Run implements kong's command.
+// Run implements kong's command. Warnings are no failure; a routing case that does not hold is one.
 func (c *checkCmd) Run(s streams) error {
-	cfg, err := config.Load(c.Config)
+	cfg, err := config.LoadFor(c.Config, cmp.Or(c.Node, config.AllNodes))
 	if err != nil {
 		return reported(s, err)
 	}
-	if !c.Quiet {
+	holds := true
+	switch cases := c.Routes || c.Cases != ""; {
+	case cases:
+		var out bytes.Buffer
+		if holds, err = runCases(&out, c.Config, c.Cases); err != nil {
+			return reported(s, err)
+		}
+		if !holds || !c.Quiet {
+			s.out.Write(out.Bytes())
+		}
+	case c.Quiet:
+	case c.Resolved:
+		cfg.DescribePolicies(s.out)
+	default:
 		cfg.Describe(s.out)
+	}
+	if !c.Quiet {
 		fmt.Fprintf(s.err, "%s is valid.\n", c.Config)
+	}
+	for _, w := range cfg.Warnings() {
+		fmt.Fprintf(s.err, "warning: %v\n", w)
 	}
 	for _, missing := range absent(cfg) {
 		fmt.Fprintf(s.err, "warning: on this machine %v\n", missing)
+	}
+	if !holds {
+		return exit(1)
 	}
 	return nil
 }
@@ -33,8 +62,12 @@ func (c *checkCmd) Run(s streams) error {
 // this is no error of the file.
 func absent(cfg *config.Config) []error {
 	var all []error
-	if _, err := guardListeners(&cfg.SIP); err != nil {
+	doubts, err := identity.Check(cfg, nil)
+	if err != nil {
 		all = append(all, err)
+	}
+	for _, doubt := range doubts {
+		all = append(all, errors.New(doubt))
 	}
 	if _, err := serverOptions(&cfg.Control, slog.New(slog.DiscardHandler)); err != nil {
 		all = append(all, err)

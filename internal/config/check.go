@@ -25,6 +25,9 @@ const (
 	maxDSCP    = 63        // six bits (RFC 2474)
 	minBuffer  = 4 << 10   // the least that holds a few packets with the kernel's overhead
 	maxBuffer  = 1 << 30   // the kernel doubles it, and counts it in an int
+	minRecords = 64 << 10  // bytes of a file of records: some dozens of calls
+	maxRecords = 2_000_000_000
+	maxKept    = 1000 // full files of records
 )
 
 var (
@@ -44,17 +47,44 @@ func (c *Config) check(d *document) {
 	c.Metrics.check(d)
 	c.Media.check(d)
 	c.SIP.check(d, &c.Media)
+	if c.SIP.Socket == c.Control.Socket {
+		path := "sip.socket"
+		if !d.has(path) {
+			path = "control.socket" // it took the other's default
+		}
+		d.fail(path, "the two planes would have one socket", "give each its own")
+	}
+	c.Records.check(d)
+	c.checkScopes(d)
+	c.checkTrunks(d)
+	c.checkGroups(d)
+	c.checkDialPlans(d)
+	c.checkRoutes(d)
+}
+
+func (r *Records) check(d *document) {
+	if d.has("records.file") && !strings.HasPrefix(r.File, "/") {
+		d.fail("records.file", "is not an absolute path", "begin it with /")
+	}
+	if r.File != "" || d.has("records.size") {
+		d.between("records.size", r.Size, minRecords, maxRecords)
+	}
+	if r.File != "" || d.has("records.keep") {
+		d.between("records.keep", r.Keep, 1, maxKept)
+	}
+}
+
+// checkScopes checks the policies that are not a trunk's own.
+func (c *Config) checkScopes(d *document) {
+	c.checkPolicy(d, "policy", &c.Policy)
+	for _, name := range d.inFileOrder("sites", slices.Collect(maps.Keys(c.Sites))) {
+		s := c.Sites[name]
+		c.checkPolicy(d, "sites."+name+".policy", &s.Policy)
+	}
 }
 
 func (c *Control) check(d *document) {
-	switch {
-	case !strings.HasPrefix(c.Socket, "/"):
-		d.fail("control.socket", "is not an absolute path", "begin it with /")
-	case len(c.Socket) > maxSocket:
-		d.fail("control.socket", fmt.Sprintf("is longer than %d bytes, the kernel's limit", maxSocket), "choose a shorter path")
-	case strings.ContainsRune(c.Socket, 0):
-		d.fail("control.socket", "holds a zero byte", "remove it")
-	}
+	d.socket("control.socket", c.Socket)
 	d.match("control.mode", c.Mode, octal, `write three octal digits, as "0660"`)
 	if d.has("control.group") && c.Group == "" {
 		d.fail("control.group", "is empty", "name a group or remove the key")
@@ -68,6 +98,18 @@ func (c *Control) check(d *document) {
 		if name == "" {
 			d.fail(fmt.Sprintf("control.groups[%d]", i), "is empty", "name a group or remove it")
 		}
+	}
+}
+
+// socket wants the path of a Unix socket.
+func (d *document) socket(path, value string) {
+	switch {
+	case !strings.HasPrefix(value, "/"):
+		d.fail(path, "is not an absolute path", "begin it with /")
+	case len(value) > maxSocket:
+		d.fail(path, fmt.Sprintf("is longer than %d bytes, the kernel's limit", maxSocket), "choose a shorter path")
+	case strings.ContainsRune(value, 0):
+		d.fail(path, "holds a zero byte", "remove it")
 	}
 }
 
@@ -90,7 +132,7 @@ func (m *Metrics) check(d *document) {
 }
 
 func (m *Media) check(d *document) {
-	d.oneOf("media.engine", m.Engine, EngineAuto, EngineSockets, EngineFunnel)
+	d.oneOf("media.engine", m.Engine, EngineAuto, EngineSockets, EngineFunnel, EngineXDP)
 	if m.Buffer != 0 {
 		d.between("media.receive_buffer", m.Buffer, minBuffer, maxBuffer)
 	}
@@ -217,6 +259,13 @@ func (d *document) oneOf(path, value string, words ...string) {
 		do = fmt.Sprintf("did you mean %q?", meant)
 	}
 	d.fail(path, "is none of the words known here", do)
+}
+
+// name wants a word that the operator may choose.
+func (d *document) name(path, value string) {
+	if !isName(value) {
+		d.fail(path, "is not a name", "use 1 to 64 letters, digits, dashes and underscores, beginning with a letter or digit")
+	}
 }
 
 // match wants a form.

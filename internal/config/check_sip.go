@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"tandem/internal/near"
 )
 
 // suites are the SRTP suites by their names in a=crypto, the default first (RFC 4568, RFC 6188, RFC 7714).
@@ -28,14 +26,13 @@ func (s *SIP) check(d *document, media *Media) {
 		d.fail("sip.fqdn", "is no host name", "write it as sbc.example.com")
 	}
 	d.match("sip.user_agent", s.UserAgent, headerText, "use 1 to 128 printable ASCII characters")
+	d.socket("sip.socket", s.Socket)
 	s.checkListeners(d, media)
-	s.checkTrunks(d, media)
-	s.checkRoutes(d)
 	s.Limits.check(d)
 }
 
 func (s *SIP) checkListeners(d *document, media *Media) {
-	taken := make(map[string]string) // {udp or stream, address} -> listener
+	taken := make(map[string][]string) // {udp or stream, address} -> listeners
 	for _, name := range d.inFileOrder("sip.listeners", slices.Collect(maps.Keys(s.Listeners))) {
 		l := s.Listeners[name]
 		path := "sip.listeners." + name
@@ -49,18 +46,23 @@ func (s *SIP) checkListeners(d *document, media *Media) {
 			l.checkMediaPorts(d, path+".address", media)
 		}
 		key := kind + l.Address.String()
-		if other, twice := taken[key]; twice {
-			d.fail(path+".address", fmt.Sprintf("listener %s has it already (line %d)", other, d.line("sip.listeners."+other)),
-				"give each its own port")
-			continue
+		for _, other := range taken[key] {
+			if node := s.Listeners[other].Node; node == l.Node || node == "" || l.Node == "" {
+				d.fail(path+".address", fmt.Sprintf("listener %s has it already (line %d)", other, d.line("sip.listeners."+other)),
+					"give each its own port")
+				break
+			}
 		}
-		taken[key] = name
+		taken[key] = append(taken[key], name)
 	}
 }
 
 func (l *Listener) check(d *document, path string) {
 	if d.has(path + ".transport") {
 		d.oneOf(path+".transport", l.Transport, UDPTransport, TCPTransport, TLSTransport)
+	}
+	if d.has(path + ".node") {
+		d.match(path+".node", l.Node, nodeName, fmt.Sprintf("use 1 to %d letters, digits and dashes", maxNode))
 	}
 	d.missing(path+".transport", "write udp, tcp or tls")
 	d.missing(path+".address", "write it as 192.0.2.1:5060")
@@ -82,6 +84,7 @@ func (l *Listener) check(d *document, path string) {
 		d.fail(path+".tls", "is of no use with transport "+show(l.Transport), "remove it, or write transport: tls")
 	case l.TLS != nil:
 		l.TLS.check(d, path+".tls")
+		d.oneOf(path+".tls.client", l.TLS.Client, ClientRequire, ClientRequest, ClientNone)
 	}
 }
 
@@ -95,7 +98,6 @@ func (t *TLS) check(d *document, path string) {
 	if d.has(path+".ca") && t.CA == "" {
 		d.fail(path+".ca", "is empty", "name a PEM file, or remove the key for the system's authorities")
 	}
-	d.oneOf(path+".client", t.Client, ClientRequire, ClientRequest, ClientNone)
 	d.oneOf(path+".min_version", t.MinVersion, "1.2", "1.3")
 }
 
@@ -109,58 +111,6 @@ func (l *Listener) checkMediaPorts(d *document, path string, media *Media) {
 				"choose a port outside")
 		}
 	}
-}
-
-func (s *SIP) checkRoutes(d *document) {
-	names := make(map[string]int) // -> index
-	for i, r := range s.Routes {
-		path := fmt.Sprintf("sip.routes[%d]", i)
-		before, twice := names[r.Name]
-		switch {
-		case r.Name == "":
-			d.missing(path+".name", "give it a name: logs and explanations use it")
-			d.fail(path+".name", "is empty", "give it a name: logs and explanations use it")
-		case !isName(r.Name):
-			d.fail(path+".name", "is not a name", "use 1 to 64 letters, digits, dashes and underscores, beginning with a letter or digit")
-		case twice:
-			d.fail(path+".name", fmt.Sprintf("route %d of line %d has this name", before+1, d.line(fmt.Sprintf("sip.routes[%d]", before))),
-				"give each its own")
-		default:
-			names[r.Name] = i
-		}
-		s.checkTrunkNames(d, path+".from", r.From)
-		s.checkTrunkNames(d, path+".to", r.To)
-		if len(r.To) == 0 {
-			d.fail(path+".to", "names no trunk", "list the trunks to try, in their order")
-		}
-	}
-}
-
-// checkTrunkNames wants a list of distinct trunks.
-func (s *SIP) checkTrunkNames(d *document, path string, list []string) {
-	for i, name := range list {
-		item := fmt.Sprintf("%s[%d]", path, i)
-		if _, ok := s.Trunks[name]; !ok {
-			d.unknown(item, name, "trunk", "sip.trunks", slices.Collect(maps.Keys(s.Trunks)))
-		} else if slices.Contains(list[:i], name) {
-			d.fail(item, "stands in this list already", "remove one of the two")
-		}
-	}
-}
-
-// unknown reports a reference to something that the file does not define (or defined wrongly, which has its own error).
-func (d *document) unknown(path, name, what, section string, defined []string) {
-	if d.has(section + "." + name) {
-		return
-	}
-	slices.Sort(defined)
-	do := "define it in " + section
-	if meant, ok := near.Word(name, defined); ok {
-		do = fmt.Sprintf("did you mean %q?", meant)
-	} else if len(defined) > 0 {
-		do += ", or name one of: " + strings.Join(defined, ", ")
-	}
-	d.fail(path, "there is no "+what+" of this name", do)
 }
 
 func (l *SIPLimits) check(d *document) {

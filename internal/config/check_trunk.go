@@ -5,43 +5,41 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 )
 
-// Final answers to an INVITE that may move a call on. 600 is where "nobody anywhere" begins, but only 603 is certain: the
-// callee declined, and asking again by another way would ring a phone that said no.
-const (
-	firstFailure = 400
-	lastFailure  = 699
-	declined     = 603
-)
-
-func (s *SIP) checkTrunks(d *document, media *Media) {
+func (c *Config) checkTrunks(d *document) {
 	pairs := make(map[string]string) // {listener, peer} -> trunk
-	for _, name := range d.inFileOrder("sip.trunks", slices.Collect(maps.Keys(s.Trunks))) {
-		t := s.Trunks[name]
-		path := "sip.trunks." + name
-		l, known := s.Listeners[t.Listener]
+	for _, name := range d.inFileOrder("trunks", slices.Collect(maps.Keys(c.Trunks))) {
+		t := c.Trunks[name]
+		path := "trunks." + name
+		if d.wrong[path] {
+			continue
+		}
+		l, known := c.SIP.Listeners[t.Listener]
 		d.missing(path+".listener", "name one of sip.listeners")
 		if !known && d.has(path+".listener") {
-			d.unknown(path+".listener", t.Listener, "listener", "sip.listeners", slices.Collect(maps.Keys(s.Listeners)))
+			d.unknown(path+".listener", t.Listener, "listener", "sip.listeners", slices.Collect(maps.Keys(c.SIP.Listeners)))
 		}
 		if key, ok := t.checkPeer(d, path, &l, known); ok {
 			if other, twice := pairs[key]; twice {
 				d.fail(path+".peer", fmt.Sprintf("trunk %s leads from listener %s to this peer already (line %d)",
-					other, t.Listener, d.line("sip.trunks."+other)), "two trunks never share a pair; merge them or use another listener")
+					other, t.Listener, d.line("trunks."+other)), "two trunks never share a pair; merge them or use another listener")
 			} else {
 				pairs[key] = name
 			}
 		}
-		t.checkNetwork(d, path+".network", media)
-		t.checkPolicy(d, path)
+		if _, ok := c.Sites[t.Site]; !ok && t.Site != "" {
+			d.unknown(path+".site", t.Site, "site", "sites", slices.Collect(maps.Keys(c.Sites)))
+		}
+		t.checkNetwork(d, path+".network", &c.Media)
+		if d.has(path+".domain") && !isHost(t.Domain) {
+			d.fail(path+".domain", "is no host", "write a name or an address without port")
+		}
+		c.checkPolicy(d, path, &t.Policy)
+		c.checkAuth(d, path, &t)
+		c.checkInherited(d, name, &t, &l)
 		if known {
 			t.checkSecrecy(d, path, &l)
-		}
-		if t.Failover.Timeout >= s.Limits.RingTimeout && d.has(path+".failover.timeout") {
-			d.fail(path+".failover.timeout", fmt.Sprintf("is not shorter than sip.limits.ring_timeout, %s", short(s.Limits.RingTimeout)),
-				"a call would end before it moves on; shorten it")
 		}
 	}
 }
@@ -73,57 +71,33 @@ func (t *Trunk) checkNetwork(d *document, path string, media *Media) {
 	}
 }
 
-// checkPolicy checks what concerns the trunk alone.
-func (t *Trunk) checkPolicy(d *document, path string) {
-	if d.has(path+".domain") && !isHost(t.Domain) {
-		d.fail(path+".domain", "is no host", "write a name or an address without port")
-	}
-	d.oneOf(path+".srtp", t.SRTP, SRTPRequired, SRTPOptional, SRTPOff)
-	d.oneOf(path+".roc_tx", t.ROC, ROCReset, ROCCarry)
-	d.oneOf(path+".pin", t.Pin, PinExact, PinLearn, PinAuth)
-	if t.Pin == PinAuth && t.SRTP == SRTPOff {
-		d.fail(path+".pin", "nothing authenticates plain RTP, and this trunk has srtp off", "write exact or learn")
-	}
-	if t.AnyPort && (t.Pin == PinLearn || t.Pin == PinAuth) {
-		d.fail(path+".any_source_port", "only pin exact looks at source ports, and this trunk has pin "+show(t.Pin),
-			"remove it, or write pin: exact")
-	}
-	t.checkSuites(d, path+".suites")
-	d.within(path+".failover.timeout", t.Failover.Timeout, time.Second, 3*time.Minute)
-	for i, code := range t.Failover.Codes {
-		item := fmt.Sprintf("%s.failover.codes[%d]", path, i)
-		d.between(item, code, firstFailure, lastFailure)
-		if code == declined {
-			d.fail(item, "the callee declined, that is never tried again", "remove it")
+// checkInherited finds what a wider scope says and this trunk cannot do. What would only be of no use is left out in
+// silence; what the operator relies on, and would not have, is an error of the trunk.
+func (c *Config) checkInherited(d *document, name string, t *Trunk, l *Listener) {
+	path := "trunks." + name
+	given := func(key string) (where string, ok bool) {
+		for i, s := range scopes(name, t.Site) {
+			if full := s.path + key; d.has(full) {
+				return fmt.Sprintf("%s (line %d)", full, d.line(full)), i > 0
+			}
 		}
+		return "", false
 	}
-	if !t.Options.Off {
-		d.within(path+".options.every", t.Options.Every, time.Second, time.Hour)
+	clear := l.Transport == UDPTransport || l.Transport == TCPTransport
+	if where, ok := given("srtp"); ok && clear && (t.SRTP == SRTPRequired || t.SRTP == SRTPOptional) {
+		d.fail(path+".srtp", fmt.Sprintf("%s says %s, and SRTP is not supported without TLS, its keys would cross the network in clear on listener %s (%s)",
+			where, t.SRTP, t.Listener, l.Transport), "use a tls listener, or write srtp: off here")
 	}
-	d.between(path+".max_calls", t.MaxCalls, 0, maxAny)
-}
-
-func (t *Trunk) checkSuites(d *document, path string) {
-	if d.has(path) && t.SRTP == SRTPOff {
-		d.fail(path, "this trunk has srtp off", "remove the suites, or write srtp: required")
-	}
-	if d.has(path) && len(t.Suites) == 0 {
-		d.fail(path, "names no suite", "list at least one, or remove the key for "+suites()[0])
-	}
-	for i, suite := range t.Suites {
-		item := fmt.Sprintf("%s[%d]", path, i)
-		if slices.Contains(t.Suites[:i], suite) {
-			d.fail(item, "stands in this list already", "remove one of the two")
-			continue
-		}
-		d.oneOf(item, suite, suites()...)
+	if where, ok := given("pin"); ok && t.Pin == PinAuth && t.SRTP == SRTPOff {
+		d.fail(path+".pin", fmt.Sprintf("%s says auth, and nothing authenticates the plain RTP of this trunk", where),
+			"write pin: exact or pin: learn here")
 	}
 }
 
 // checkSecrecy checks what depends on the listener: SDES keys and certificates are for TLS only.
 func (t *Trunk) checkSecrecy(d *document, path string, l *Listener) {
 	if l.Transport != TLSTransport {
-		if t.SRTP == SRTPRequired || t.SRTP == SRTPOptional {
+		if d.has(path+".srtp") && (t.SRTP == SRTPRequired || t.SRTP == SRTPOptional) {
 			d.fail(path+".srtp", fmt.Sprintf("SRTP is not supported without TLS, its keys would cross the network in clear on listener %s (%s)",
 				t.Listener, show(l.Transport)), "use a tls listener, or write off")
 		}
@@ -131,7 +105,17 @@ func (t *Trunk) checkSecrecy(d *document, path string, l *Listener) {
 			d.fail(path+".tls_names", fmt.Sprintf("there are no certificates on listener %s (%s)", t.Listener, show(l.Transport)),
 				"remove it, or use a tls listener")
 		}
+		if t.TLS != nil {
+			d.fail(path+".tls", fmt.Sprintf("there are no certificates on listener %s (%s)", t.Listener, show(l.Transport)),
+				"remove it, or use a tls listener")
+		}
 		return
+	}
+	if t.TLS != nil && l.TLS != nil {
+		t.TLS.check(d, path+".tls")
+		if d.has(path + ".tls.client") {
+			d.fail(path+".tls.client", "is about connections that peers open, and this is about ours", "write it in sip.listeners."+t.Listener+".tls")
+		}
 	}
 	if d.has(path+".tls_names") && len(t.TLSNames) == 0 {
 		d.fail(path+".tls_names", "names nobody", "list the names that the peer's certificate may carry")

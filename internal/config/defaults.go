@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -39,42 +40,134 @@ func (c *Config) fill(d *document) {
 	put(d, "media.ports.never", &c.Media.Ports.Never, 5*time.Second)
 
 	put(d, "sip.user_agent", &c.SIP.UserAgent, "Tandem")
+	put(d, "sip.socket", &c.SIP.Socket, "/run/tandem/sip.sock")
 	for name, l := range c.SIP.Listeners {
 		if l.TLS != nil {
 			put(d, "sip.listeners."+name+".tls.client", &l.TLS.Client, ClientRequire)
 			put(d, "sip.listeners."+name+".tls.min_version", &l.TLS.MinVersion, "1.2")
 		}
 	}
-	for name, t := range c.SIP.Trunks {
-		t.fill(d, "sip.trunks."+name+".", c)
-		c.SIP.Trunks[name] = t
-	}
 	c.SIP.Limits.fill(d)
-}
+	if c.Records.File != "" {
+		put(d, "records.size", &c.Records.Size, 100_000_000)
+		put(d, "records.keep", &c.Records.Keep, 10)
+	}
 
-// fill gives a trunk the policy that suits the transport of its listener: SRTP where the keys travel in secret.
-func (t *Trunk) fill(d *document, path string, c *Config) {
-	put(d, path+"network", &t.Network, onlyNetwork(c.Media.Networks))
-	srtp, pin := SRTPOff, PinExact
-	if c.SIP.Listeners[t.Listener].Transport == TLSTransport {
-		srtp = SRTPRequired
-		if host, _, err := SplitPeer(t.Peer); err == nil {
-			put(d, path+"tls_names", &t.TLSNames, []string{strings.ToLower(host)})
+	c.Policy.fill(d, "policy")
+	for name, s := range c.Sites {
+		s.Policy.fill(d, "sites."+name+".policy")
+	}
+	keys := leaves()
+	for name, t := range c.Trunks {
+		path := "trunks." + name
+		t.Policy.fill(d, path)
+		c.inherit(d, name, &t, keys)
+		c.fillTrunk(d, name, &t)
+		c.Trunks[name] = t
+	}
+	for name, g := range c.Groups {
+		g.fill(d, "groups."+name)
+		c.Groups[name] = g
+	}
+	for i := range c.Routes {
+		if r := &c.Routes[i]; r.Reject == 0 {
+			put(d, fmt.Sprintf("routes[%d].balance", i), &r.Balance, BalanceOrder)
 		}
 	}
-	put(d, path+"srtp", &t.SRTP, srtp)
+}
+
+// fill gives what has a default in every scope: a cause that is left out is any cause, and 0 is none of Q.850.
+func (p *Policy) fill(d *document, path string) {
+	for i := range p.Responses {
+		put(d, fmt.Sprintf("%s.responses[%d].cause", path, i), &p.Responses[i].Cause, AnyCause)
+	}
+}
+
+// fillTrunk gives a trunk, after what it inherits, the policy that suits the transport of its listener: SRTP where the keys
+// travel in secret.
+func (c *Config) fillTrunk(d *document, name string, t *Trunk) {
+	path := "trunks." + name + "."
+	l := c.SIP.Listeners[t.Listener]
+	host, _, err := SplitPeer(t.Peer)
+	if err != nil {
+		host = "" // the peer has its own error
+	}
+	put(d, path+"network", &t.Network, onlyNetwork(c.Media.Networks))
+	if l.Transport == TLSTransport && host != "" {
+		put(d, path+"tls_names", &t.TLSNames, []string{strings.ToLower(host)})
+	}
+	if t.TLS != nil && l.TLS != nil {
+		t.TLS.fill(d, path+"tls", l.TLS)
+	}
+	if t.Challenge != nil {
+		put(d, path+"challenge.realm", &t.Challenge.Realm, c.SIP.FQDN)
+	}
+	if t.Register != nil {
+		if t.Auth != nil {
+			put(d, path+"register.user", &t.Register.User, t.Auth.User)
+		}
+		put(d, path+"register.domain", &t.Register.Domain, strings.ToLower(strings.TrimSuffix(host, ".")))
+		put(d, path+"register.expires", &t.Register.Expires, time.Hour)
+	}
+	c.fillPolicy(d, name, t, l.Transport)
+}
+
+// fillPolicy gives the keys of the policy that no scope has their defaults.
+func (c *Config) fillPolicy(d *document, name string, t *Trunk, transport string) {
+	all := scopes(name, t.Site)
+	absent := func(key string) bool {
+		return !slices.ContainsFunc(all, func(s scope) bool { return d.has(s.path + key) })
+	}
+	own := func(key string) bool { return d.has(all[0].path + key) }
+	srtp, pin := SRTPOff, PinExact
+	if transport == TLSTransport {
+		srtp = SRTPRequired
+	}
+	preset(absent("srtp"), &t.SRTP, srtp)
 	if t.SRTP != SRTPOff {
 		pin = PinAuth
-		put(d, path+"suites", &t.Suites, []string{suites()[0]})
+		preset(absent("suites"), &t.Suites, []string{suites()[0]})
+	} else if !own("suites") {
+		t.Suites = nil // wider scopes speak to those that have SRTP
 	}
-	put(d, path+"pin", &t.Pin, pin)
-	put(d, path+"roc_tx", &t.ROC, ROCReset)
-	put(d, path+"failover.timeout", &t.Failover.Timeout, 10*time.Second)
-	put(d, path+"failover.codes", &t.Failover.Codes, []int{408, 503, 504})
+	preset(absent("pin"), &t.Pin, pin)
+	if t.Pin != PinExact && !own("any_source_port") {
+		t.AnyPort = false // likewise to those that pin by address and port
+	}
+	preset(absent("roc_tx"), &t.ROC, ROCReset)
+	preset(absent("failover.timeout"), &t.Failover.Timeout, 10*time.Second)
+	preset(absent("failover.codes"), &t.Failover.Codes, []int{408, 503, 504})
+	preset(absent("options.demote"), &t.Options.Demote, 3*time.Minute)
+	preset(absent("options.down"), &t.Options.Down, 5)
 	if t.Options.Off {
 		t.Options.Every = 0
 	} else {
-		put(d, path+"options.every", &t.Options.Every, 60*time.Second)
+		preset(absent("options.every"), &t.Options.Every, 60*time.Second)
+	}
+}
+
+// fill takes from the listener's identity what the trunk's leaves out; certificate and key go together.
+func (t *TLS) fill(d *document, path string, listener *TLS) {
+	if !d.has(path+".certificate") && !d.has(path+".key") {
+		t.Certificate, t.Key = listener.Certificate, listener.Key
+	}
+	put(d, path+".ca", &t.CA, listener.CA)
+	put(d, path+".min_version", &t.MinVersion, listener.MinVersion)
+}
+
+// fill gives the members of a group their weights.
+func (g *Group) fill(d *document, path string) {
+	put(d, path+".balance", &g.Balance, BalanceShuffle)
+	if g.Balance != BalanceWeight {
+		return
+	}
+	if g.Weights == nil {
+		g.Weights = make(map[string]int, len(g.Trunks))
+	}
+	for _, name := range g.Trunks {
+		if _, ok := g.Weights[name]; !ok && !d.wrong[path+".weights."+name] {
+			g.Weights[name] = 1
+		}
 	}
 }
 
@@ -93,7 +186,12 @@ func (l *SIPLimits) fill(d *document) {
 
 // put sets a field whose key the file does not have.
 func put[T any](d *document, path string, field *T, value T) {
-	if !d.has(path) {
+	preset(!d.has(path), field, value)
+}
+
+// preset sets a field that is absent.
+func preset[T any](absent bool, field *T, value T) {
+	if absent {
 		*field = value
 	}
 }

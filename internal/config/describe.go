@@ -14,29 +14,66 @@ import (
 	"unicode"
 )
 
-// Describe writes what was understood, defaults filled in: a summary of trunks and routes, as comments, and all values. The
-// whole is itself a file that Parse accepts, and that means the same. Errors of w are w's to remember.
+// Describe writes what was understood, defaults filled in and scopes merged: a summary of trunks and routes, as comments, and
+// all values. The whole is itself a file that means the same, and that Parse accepts if it holds no passwords: those are not
+// shown, and Parse refuses what stands in their place. Errors of w are w's to remember.
 func (c *Config) Describe(w io.Writer) {
-	io.WriteString(w, "# What Tandem understood, defaults filled in. This is a valid config file itself.\n#\n")
-	for _, name := range slices.Sorted(maps.Keys(c.SIP.Trunks)) {
+	io.WriteString(w, "# What Tandem understood, defaults filled in and scopes merged. This is a config file itself, without the passwords.\n#\n")
+	for _, name := range slices.Sorted(maps.Keys(c.Trunks)) {
 		fmt.Fprintf(w, "# trunk %s: %s\n", name, c.summary(name))
 	}
-	for _, r := range c.SIP.Routes {
-		from, number := strings.Join(r.From, ", "), "any number"
-		if from == "" {
-			from = "nobody"
-		}
-		if r.Match != nil {
-			number = "numbers " + quote(r.Match.String())
-		}
-		fmt.Fprintf(w, "# route %s: from %s, %s, to %s\n", r.Name, from, number, strings.Join(r.To, ", then "))
+	for i := range c.Routes {
+		fmt.Fprintf(w, "# route %s: %s\n", c.Routes[i].Name, c.Routes[i].summary())
 	}
-	describe(w, reflect.ValueOf(c).Elem(), 0)
+	io.WriteString(w, c.section("", reflect.ValueOf(c).Elem(), 0))
+}
+
+// summary is a route in one line.
+func (r *Route) summary() string {
+	var b strings.Builder
+	switch {
+	case slices.Contains(r.From, FromAny):
+		b.WriteString("from anybody")
+	case len(r.From) > 0:
+		b.WriteString("from " + strings.Join(r.From, ", "))
+	}
+	if len(r.Usages) > 0 {
+		if b.Len() > 0 {
+			b.WriteString(" or ")
+		}
+		fmt.Fprintf(&b, "by usage %s", strings.Join(r.Usages, ", "))
+	}
+	if b.Len() == 0 {
+		b.WriteString("from nobody")
+	}
+	number := "any number"
+	if r.Match != nil {
+		number = "numbers " + quote(r.Match.String())
+	}
+	fmt.Fprintf(&b, ", %s", number)
+	if r.Caller != nil {
+		fmt.Fprintf(&b, " of callers %s", quote(r.Caller.String()))
+	}
+	switch {
+	case r.Reject != 0:
+		fmt.Fprintf(&b, ", rejected with %d", r.Reject)
+	case r.Balance == BalanceShuffle:
+		fmt.Fprintf(&b, ", to %s, shuffled", strings.Join(r.To, " or "))
+	default:
+		fmt.Fprintf(&b, ", to %s", strings.Join(r.To, ", then "))
+	}
+	if r.Continue {
+		b.WriteString(", then the next that matches")
+	}
+	if r.Emergency {
+		b.WriteString(", emergency")
+	}
+	return b.String()
 }
 
 // summary is a trunk in one line.
 func (c *Config) summary(name string) string {
-	t := c.SIP.Trunks[name]
+	t := c.Trunks[name]
 	l := c.SIP.Listeners[t.Listener]
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s to %s, media on %s", l.Transport, l.Address, t.Peer, t.Network)
@@ -57,24 +94,28 @@ func (c *Config) summary(name string) string {
 	return b.String()
 }
 
-// describe writes a struct or map, a key a line. What is empty without having been written so is left out.
-func describe(w io.Writer, v reflect.Value, depth int) {
+// section is a struct or map as text, a key a line. What is empty without having been written so is left out.
+func (c *Config) section(path string, v reflect.Value, depth int) string {
+	var b strings.Builder
 	if v.Kind() == reflect.Map {
 		names := v.MapKeys()
 		slices.SortFunc(names, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
 		for _, name := range names {
-			describeKey(w, name.String(), v.MapIndex(name), depth)
+			c.key(&b, path, name.String(), v.MapIndex(name), depth)
 		}
-		return
+		return b.String()
 	}
-	for i := range v.NumField() {
-		describeKey(w, v.Type().Field(i).Tag.Get("yaml"), v.Field(i), depth)
+	for _, f := range fields(v.Type()) {
+		c.key(&b, path, f.Tag.Get("yaml"), v.FieldByIndex(f.Index), depth)
 	}
+	return b.String()
 }
 
-// describeKey writes one key and its value.
-func describeKey(w io.Writer, key string, v reflect.Value, depth int) {
-	indent := strings.Repeat("  ", depth)
+// key writes one key and its value.
+func (c *Config) key(b *strings.Builder, path, key string, v reflect.Value, depth int) {
+	named := strings.HasPrefix(path, "sites") // a site is there even if it says nothing
+	path = strings.TrimPrefix(path+"."+pathKey(key), ".")
+	indent := strings.Repeat("  ", depth) + quote(key)
 	if !scalarType(v.Type()) && v.Kind() == reflect.Pointer {
 		if v.IsNil() {
 			return
@@ -83,24 +124,42 @@ func describeKey(w io.Writer, key string, v reflect.Value, depth int) {
 	}
 	switch {
 	case scalarType(v.Type()):
-		if text, ok := text(v); ok {
-			fmt.Fprintf(w, "%s%s: %s\n", indent, key, text)
+		if text, ok := text(v); c.shows(path, v, ok) {
+			if v.Type() == reflect.TypeFor[Secret]() {
+				text += "  # not shown: write it here, or in a file that password_file names"
+			}
+			fmt.Fprintf(b, "%s: %s\n", indent, text)
 		}
 	case v.Kind() == reflect.Slice && v.IsNil(), v.Kind() == reflect.Map && v.IsNil():
-	case v.Kind() == reflect.Map && v.Len() == 0:
-		fmt.Fprintf(w, "%s%s: {}\n", indent, key)
 	case v.Kind() == reflect.Slice && (v.Len() == 0 || scalarType(v.Type().Elem())):
-		fmt.Fprintf(w, "%s%s: [%s]\n", indent, key, strings.Join(texts(v), ", "))
+		fmt.Fprintf(b, "%s: [%s]\n", indent, strings.Join(texts(v), ", "))
 	case v.Kind() == reflect.Slice:
-		fmt.Fprintf(w, "%s%s:\n", indent, key)
+		fmt.Fprintf(b, "%s:\n", indent)
 		for i := range v.Len() {
-			var item strings.Builder
-			describe(&item, v.Index(i), depth+2)
-			io.WriteString(w, indent+"  - "+strings.TrimLeft(item.String(), " "))
+			item := c.section(fmt.Sprintf("%s[%d]", path, i), v.Index(i), depth+2)
+			b.WriteString(strings.Repeat("  ", depth) + "  - " + strings.TrimLeft(item, " "))
 		}
 	default:
-		fmt.Fprintf(w, "%s%s:\n", indent, key)
-		describe(w, v, depth+1)
+		switch inner := c.section(path, v, depth+1); {
+		case inner != "":
+			fmt.Fprintf(b, "%s:\n%s", indent, inner)
+		case named || v.Kind() == reflect.Map:
+			fmt.Fprintf(b, "%s: {}\n", indent)
+		}
+	}
+}
+
+// shows reports whether a value is to be written. Where nothing means that another scope or key decides, only what the file
+// has is; elsewhere nothing is a value too, but for texts.
+func (c *Config) shows(path string, v reflect.Value, set bool) bool {
+	scoped := slices.ContainsFunc([]string{"policy.", "sites.", "routes[", "records."}, func(section string) bool {
+		return strings.HasPrefix(path, section)
+	})
+	switch {
+	case v.Kind() == reflect.String && !set, scoped && v.IsZero():
+		return c.Line(path) > 0 && v.Type() != reflect.TypeFor[time.Duration]()
+	default:
+		return set
 	}
 }
 
@@ -121,6 +180,8 @@ func text(v reflect.Value) (string, bool) {
 	switch x := v.Interface().(type) {
 	case string:
 		return quote(x), x != ""
+	case Secret:
+		return quote(hidden), x != ""
 	case *int:
 		if x == nil {
 			return "", false
@@ -157,4 +218,39 @@ func quote(s string) string {
 		return strconv.Quote(s)
 	}
 	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
+}
+
+// flow is any value in one line; ok is false if it is not set.
+func flow(v reflect.Value) (line string, ok bool) {
+	switch {
+	case scalarType(v.Type()):
+		return text(v)
+	case v.Kind() == reflect.Pointer:
+		if v.IsNil() {
+			return "", false
+		}
+		return flow(v.Elem())
+	case v.Kind() == reflect.Slice:
+		items := make([]string, v.Len())
+		for i := range items {
+			items[i], _ = flow(v.Index(i))
+		}
+		return "[" + strings.Join(items, ", ") + "]", !v.IsNil()
+	}
+	var pairs []string
+	pair := func(key string, v reflect.Value) {
+		if line, ok := flow(v); ok && !v.IsZero() {
+			pairs = append(pairs, quote(key)+": "+line)
+		}
+	}
+	if v.Kind() == reflect.Map {
+		for _, name := range slices.SortedFunc(slices.Values(v.MapKeys()), func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) }) {
+			pair(name.String(), v.MapIndex(name))
+		}
+		return "{" + strings.Join(pairs, ", ") + "}", !v.IsNil()
+	}
+	for _, f := range fields(v.Type()) {
+		pair(f.Tag.Get("yaml"), v.FieldByIndex(f.Index))
+	}
+	return "{" + strings.Join(pairs, ", ") + "}", len(pairs) > 0
 }

@@ -17,10 +17,16 @@ import (
 // tags of the structs rather than through the YAML library, which stops at the first error and knows neither our suggestions
 // nor our types.
 type document struct {
-	file  string
-	at    map[string]place // by path, of every key that the file has
-	errs  Errors
-	wrong map[string]bool // paths with an error: a second one would only repeat it
+	file     string
+	at       map[string]place // by path, of every key that the file has
+	errs     Errors
+	warnings Errors
+	wrong    map[string]bool // paths with an error: a second one would only repeat it
+	secret   map[string]bool // paths whose text no message repeats
+}
+
+func newDocument(file string) *document {
+	return &document{file: file, at: make(map[string]place), wrong: make(map[string]bool), secret: make(map[string]bool)}
 }
 
 // place is where a value stands, or the key of a mapping or list, and the text of a scalar.
@@ -41,6 +47,15 @@ func (d *document) line(path string) int {
 	return d.at[path].line
 }
 
+// lines are the lines of all keys.
+func (d *document) lines() map[string]int {
+	lines := make(map[string]int, len(d.at))
+	for path, at := range d.at {
+		lines[path] = at.line
+	}
+	return lines
+}
+
 // syntax reports an error that belongs to no key.
 func (d *document) syntax(line, column int, message string) {
 	d.errs = append(d.errs, Error{File: d.file, Line: line, Column: column, Message: message})
@@ -52,9 +67,22 @@ func (d *document) fail(path, what, do string) {
 		return
 	}
 	d.wrong[path] = true
+	d.errs = append(d.errs, d.remark(path, what, do))
+}
+
+// warn reports what is valid and surely not meant.
+func (d *document) warn(path, what, do string) {
+	d.warnings = append(d.warnings, d.remark(path, what, do))
+}
+
+// remark is about the value of a key; if the file does not have it, about the section that should.
+func (d *document) remark(path, what, do string) Error {
 	message := what + "; " + do
 	at, ok := d.at[path]
-	if ok && at.scalar {
+	switch {
+	case ok && at.scalar && d.secret[path]:
+		message = hidden + ": " + message
+	case ok && at.scalar:
 		message = show(at.text) + ": " + message
 	}
 	for outer := path; !ok && outer != ""; at, ok = d.at[outer] {
@@ -63,7 +91,7 @@ func (d *document) fail(path, what, do string) {
 	if !ok {
 		at = place{line: 1, column: 1}
 	}
-	d.errs = append(d.errs, Error{File: d.file, Line: at.line, Column: at.column, Path: path, Message: message})
+	return Error{File: d.file, Line: at.line, Column: at.column, Path: path, Message: message}
 }
 
 // missing reports a key that the file should have.
@@ -75,6 +103,9 @@ func (d *document) missing(path, do string) {
 
 // decode reads the value of one key into v. The caller has noted the place of the key already, or this is the root.
 func (d *document) decode(path string, node ast.Node, v reflect.Value) {
+	if secretive(v.Type()) {
+		d.secret[path] = true
+	}
 	switch node.(type) {
 	case *ast.AnchorNode, *ast.AliasNode:
 		d.failAt(path, node, "anchors and aliases are not read here", "write the value out")
@@ -89,6 +120,9 @@ func (d *document) decode(path string, node ast.Node, v reflect.Value) {
 	case scalarType(v.Type()):
 		d.scalar(path, node, v)
 	case null: // a section whose keys are all commented out
+		if kind == reflect.Pointer {
+			d.warn(path, "has no keys, and so is not there", "write {} for one of defaults, or remove it")
+		}
 		delete(d.at, path)
 	case kind == reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
@@ -174,8 +208,10 @@ func first(node ast.Node) ast.Node {
 func (d *document) named(path string, node ast.Node, v reflect.Value) {
 	v.Set(reflect.MakeMap(v.Type()))
 	d.entries(path, node, func(key, entry string, value ast.Node) {
-		if !isName(key) {
-			d.fail(entry, "is not a name", "use 1 to 64 letters, digits, dashes and underscores, beginning with a letter or digit")
+		if v.Type().Elem() == reflect.TypeFor[Secret]() {
+			d.secret[entry] = true // and its key is a user, who has the name that the peer gave
+		} else if !isName(key) {
+			d.name(entry, key)
 			return
 		}
 		if _, null := value.(*ast.NullNode); null {
@@ -190,12 +226,17 @@ func (d *document) named(path string, node ast.Node, v reflect.Value) {
 
 // section reads a mapping whose keys are the yaml tags of a struct.
 func (d *document) section(path string, node ast.Node, v reflect.Value) {
+	known := fields(v.Type())
 	d.entries(path, node, func(key, entry string, value ast.Node) {
-		for i := range v.NumField() {
-			if v.Type().Field(i).Tag.Get("yaml") == key {
-				d.decode(entry, value, v.Field(i))
+		for _, f := range known {
+			if f.Tag.Get("yaml") == key {
+				d.decode(entry, value, v.FieldByIndex(f.Index))
 				return
 			}
+		}
+		if path == "sip" && (key == "trunks" || key == "routes") {
+			d.fail(entry, key+" stand at the top level now", "move them out of sip, to the left margin")
+			return
 		}
 		d.fail(entry, "unknown key", suggest(path, key, v.Type()))
 	})

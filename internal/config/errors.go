@@ -14,7 +14,7 @@ type Error struct {
 	File    string
 	Line    int    // from 1; 0 if the error is about no place in the file
 	Column  int    // from 1, in characters
-	Path    string // "sip.trunks.gw1.peer", "sip.routes[2].to[0]"; empty for an error of syntax
+	Path    string // "trunks.gw1.peer", "routes[2].to[0]"; empty for an error of syntax
 	Message string // value: what is wrong; what to do
 }
 

@@ -19,8 +19,18 @@ import (
 // time with the square of their number, so that a file that is no config at all should not reach it.
 const maxFile = 512 << 10
 
-// Load reads the file at path. The error is of type Errors if the file could be read at all.
+// AllNodes in place of a node's name stands for the whole pool: nothing is left out.
+const AllNodes = "*"
+
+// Load reads the file at path for the node that it names, or that the host is. The error is of type Errors if the file could
+// be read at all.
 func Load(path string) (*Config, error) {
+	return LoadFor(path, "")
+}
+
+// LoadFor reads the file at path for one node of the pool: listeners of others and their trunks are left out. An empty node
+// is the one that the file names, or the host; AllNodes leaves nothing out.
+func LoadFor(path, node string) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w; give the path of the file with -c", err)
@@ -30,18 +40,31 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	return Parse(path, b)
+	return ParseFor(path, b, node)
 }
 
-// Parse reads the content of a file; name stands for it in errors. Defaults are filled in and every value is checked, so
-// that a Config without an error needs no further checks but those that only the machine can make: that files,
-// addresses and users exist. The error is of type Errors and holds everything that was found.
+// Parse reads the content of a file as Load does; name stands for it in errors. Defaults are filled in, scopes are merged and
+// every value is checked, so that a Config without an error needs no further checks but those that only the machine can make:
+// that files, addresses and users exist. The error is of type Errors and holds everything that was found.
 func Parse(name string, b []byte) (*Config, error) {
-	d := &document{file: name, at: make(map[string]place), wrong: make(map[string]bool)}
+	return ParseFor(name, b, "")
+}
+
+// ParseFor reads the content of a file as LoadFor does. The whole file is checked, whatever the node.
+func ParseFor(name string, b []byte, node string) (*Config, error) {
+	if node != "" && node != AllNodes && !nodeName.MatchString(node) {
+		return nil, Errors{{File: name, Message: fmt.Sprintf("node %s: is not of the right form; use 1 to %d letters, digits and dashes",
+			show(node), maxNode)}}
+	}
+	d := newDocument(name)
 	c := new(Config)
 	if root, ok := d.read(b); ok {
 		if root != nil {
 			d.decode("", root, reflect.ValueOf(c).Elem())
+		}
+		if node != "" && node != AllNodes && !d.wrong["node"] {
+			c.Node = node
+			d.at["node"] = place{line: d.line("node")}
 		}
 		c.fill(d)
 		c.check(d)
@@ -50,6 +73,12 @@ func Parse(name string, b []byte) (*Config, error) {
 		d.errs.sort()
 		return nil, d.errs
 	}
+	c.warn(d)
+	if node != AllNodes {
+		c.keep(d)
+	}
+	d.warnings.sort()
+	c.source = &source{lines: d.lines(), warnings: d.warnings}
 	return c, nil
 }
 
@@ -167,21 +196,21 @@ sip:
     local-udp2:
       transport: udp
       address: 127.0.0.1:5070
-  trunks:
-    caller:
-      listener: local-udp
-      peer: 127.0.0.1:5080
-      sources: [127.0.0.0/8]
-      network: local
-      options: {off: true}
-    callee:
-      listener: local-udp2
-      peer: 127.0.0.1:5090
-      sources: [127.0.0.0/8]
-      network: local
-      options: {off: true}
-  routes:
-    - name: local
-      from: [caller]
-      to: [callee]
+trunks:
+  caller:
+    listener: local-udp
+    peer: 127.0.0.1:5080
+    sources: [127.0.0.0/8]
+    network: local
+    options: {off: true}
+  callee:
+    listener: local-udp2
+    peer: 127.0.0.1:5090
+    sources: [127.0.0.0/8]
+    network: local
+    options: {off: true}
+routes:
+  - name: local
+    from: [caller]
+    to: [callee]
 `

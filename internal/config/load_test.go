@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"reflect"
 	"regexp"
@@ -69,8 +70,8 @@ func TestCommentedDefaultsOfTheExampleAreTheDefaults(t *testing.T) {
 
 func TestEmbeddedConfigRoutesTheCallerToTheCallee(t *testing.T) {
 	c := Embedded()
-	if len(c.SIP.Routes) != 1 || c.SIP.Routes[0].From[0] != "caller" || c.SIP.Routes[0].To[0] != "callee" {
-		t.Errorf("routes: %+v", c.SIP.Routes)
+	if len(c.Routes) != 1 || c.Routes[0].From[0] != "caller" || c.Routes[0].To[0] != "callee" {
+		t.Errorf("routes: %+v", c.Routes)
 	}
 	if got := c.SIP.Listeners["local-udp"].Address.String(); got != "127.0.0.1:5060" {
 		t.Errorf("local-udp listens on %s", got)
@@ -94,14 +95,14 @@ sip:
       address: 192.0.2.1:5061
       tls: {certificate: c.pem, key: k.pem}
     open: {transport: udp, address: 192.0.2.1:5060}
-  trunks:
-    uc: {listener: secure, peer: UC.example.com}
-    gw: {listener: open, peer: 198.51.100.1}
+trunks:
+  uc: {listener: secure, peer: UC.example.com}
+  gw: {listener: open, peer: 198.51.100.1}
 `
 
 func TestDefaultsOfATrunkFollowTheTransportOfItsListener(t *testing.T) {
 	c := mustParse(t, minimal)
-	uc, gw := c.SIP.Trunks["uc"], c.SIP.Trunks["gw"]
+	uc, gw := c.Trunks["uc"], c.Trunks["gw"]
 	if uc.SRTP != SRTPRequired || uc.Pin != PinAuth || uc.Suites[0] != "AES_CM_128_HMAC_SHA1_80" || uc.TLSNames[0] != "uc.example.com" {
 		t.Errorf("on tls: %+v", uc)
 	}
@@ -125,7 +126,7 @@ func TestDefaultsAreThoseOfTheDocumentation(t *testing.T) {
 		t.Errorf("workers %d, node %q", c.Media.Workers, c.Node)
 	}
 	c.Media.Workers, c.Node = 0, "" // of the machine
-	c.SIP.Listeners, c.SIP.Trunks, c.Media.Networks = nil, nil, nil
+	c.SIP.Listeners, c.Trunks, c.Media.Networks, c.source = nil, nil, nil, nil
 	want := &Config{
 		Log:     Log{"info", "text"},
 		Control: Control{Socket: "/run/tandem/relay.sock", Mode: "0660"},
@@ -135,7 +136,7 @@ func TestDefaultsAreThoseOfTheDocumentation(t *testing.T) {
 			Timeouts: MediaTimeouts{30 * time.Second, time.Minute, 10 * time.Minute},
 			Ports:    PortRest{time.Minute, 5 * time.Second},
 		},
-		SIP: SIP{UserAgent: "Tandem", Limits: SIPLimits{
+		SIP: SIP{UserAgent: "Tandem", Socket: "/run/tandem/sip.sock", Limits: SIPLimits{
 			Calls: 5000, Message: 65535, Connections: 4096, PerSource: 256, Handshake: 5 * time.Second,
 			Idle: 15 * time.Minute, StrangerRate: 10, TrunkRate: 5000, RingTimeout: 3 * time.Minute,
 		}},
@@ -147,8 +148,8 @@ func TestDefaultsAreThoseOfTheDocumentation(t *testing.T) {
 
 func TestValuesMayBeWrittenAsPeopleDo(t *testing.T) {
 	c := mustParse(t, minimal+`
-  routes:
-    - {name: r, from: [uc], match: '^\+43', to: [gw]}
+routes:
+  - {name: r, from: [uc], match: '^\+43', to: [gw]}
 control:
   mode: 0640
   users: [1000, media]
@@ -158,11 +159,11 @@ log:
 	if c.Control.Mode != "0640" || c.Control.Users[0] != "1000" || c.Metrics.Relay != MetricsOff || c.Log.Level != "info" {
 		t.Errorf("%+v %+v %+v", c.Control, c.Metrics, c.Log)
 	}
-	if re := c.SIP.Routes[0].Match; !re.MatchString("+431") || re.MatchString("431") {
+	if re := c.Routes[0].Match; !re.MatchString("+431") || re.MatchString("431") {
 		t.Errorf("match is %s", re)
 	}
 	trunk := mustParse(t, strings.Replace(minimal, "peer: 198.51.100.1}",
-		"peer: '[2001:db8::1]:5070', sources: [198.51.100.7, '2001:db8::/32'], failover: {codes: []}, options: {off: true, every: 5s}}", 1)).SIP.Trunks["gw"]
+		"peer: '[2001:db8::1]:5070', sources: [198.51.100.7, '2001:db8::/32'], failover: {codes: []}, options: {off: true, every: 5s}}", 1)).Trunks["gw"]
 	if trunk.Sources[0].String() != "198.51.100.7/32" || trunk.Failover.Codes == nil || len(trunk.Failover.Codes) != 0 || trunk.Options.Every != 0 {
 		t.Errorf("%+v", trunk)
 	}
@@ -173,9 +174,10 @@ func TestDescriptionIsAFileThatMeansTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"example": string(file), "minimal": minimal, "embedded": embedded} {
+	for name, text := range map[string]string{"example": string(file), "minimal": minimal, "embedded": embedded, "scopes": scoped} {
 		c := mustParse(t, text)
-		again := mustParse(t, described(c))
+		again := mustParse(t, withPasswords(described(c)))
+		c.source, again.source = nil, nil // lines differ
 		if !reflect.DeepEqual(c, again) {
 			t.Errorf("%s: reads back differently:\n%s\n---\n%s", name, described(c), described(again))
 		}
@@ -183,7 +185,7 @@ func TestDescriptionIsAFileThatMeansTheSame(t *testing.T) {
 }
 
 func TestDescriptionSummarisesTrunksAndRoutes(t *testing.T) {
-	c := mustParse(t, minimal+"  routes: [{name: out, from: [uc], match: '^0', to: [gw]}]\n")
+	c := mustParse(t, minimal+"routes: [{name: out, from: [uc], match: '^0', to: [gw]}]\n")
 	text := described(c)
 	for _, line := range []string{
 		"# trunk gw: udp 192.0.2.1:5060 to 198.51.100.1, media on lan in RTP, pin exact, callers: its own addresses\n",
@@ -220,6 +222,11 @@ func described(c *Config) string {
 	return b.String()
 }
 
+// withPasswords writes into a description the password that the tests have everywhere.
+func withPasswords(description string) string {
+	return regexp.MustCompile(`'\(hidden\)'  # not shown.*`).ReplaceAllString(description, "change-me")
+}
+
 // FuzzConfig reads arbitrary files: it never panics, every error has a place, and whatever is valid means the same after
 // being described and read again.
 func FuzzConfig(f *testing.F) {
@@ -228,8 +235,8 @@ func FuzzConfig(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, seed := range []string{
-		string(file), minimal, embedded, "", "a: [1", "a: &x [*x]", "<<: {a: b}", "? a\n: b", "- 1", "node: ~\nnode: |\n  x\n",
-		"media: {networks: {\"a.b\": {}}}", "sip: {routes: [{match: '('}]}", "%YAML 1.2\n---\nnode: a", "node: \"\\x00\"",
+		string(file), minimal, embedded, scoped, pool, "", "a: [1", "a: &x [*x]", "<<: {a: b}", "? a\n: b", "- 1", "node: ~\nnode: |\n  x\n",
+		"media: {networks: {\"a.b\": {}}}", "routes: [{match: '('}]", "%YAML 1.2\n---\nnode: a", "node: \"\\x00\"",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -247,12 +254,21 @@ func FuzzConfig(f *testing.F) {
 			}
 			return
 		}
-		again, err := Parse("again.yaml", []byte(described(c)))
+		again, err := Parse("again.yaml", []byte(withPasswords(described(c))))
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, described(c))
 		}
 		if described(c) != described(again) {
 			t.Fatalf("reads back differently:\n%s\n---\n%s", described(c), described(again))
+		}
+		c.DescribePolicies(io.Discard)
+		if changes := Diff(c, c); len(changes) > 0 {
+			t.Fatalf("a file differs from itself: %v", changes)
+		}
+		for name, trunk := range c.Trunks {
+			if _, ok := c.SIP.Listeners[trunk.Listener]; !ok {
+				t.Fatalf("trunk %s has lost its listener", name)
+			}
 		}
 	})
 }

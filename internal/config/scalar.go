@@ -22,6 +22,8 @@ func setScalar(v reflect.Value, text string) (what, do string) {
 	switch p := v.Addr().Interface().(type) {
 	case *string:
 		*p = text
+	case *Secret:
+		*p = Secret(text)
 	case *int:
 		return setInt(p, text)
 	case *bool:

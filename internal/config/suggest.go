@@ -19,7 +19,7 @@ func suggest(path, key string, t reflect.Type) string {
 	sections := make(map[string][]string) // by key: where it is allowed
 	collect("", reflect.TypeFor[Config](), sections)
 	if at := sections[key]; len(at) > 0 {
-		return "it belongs in " + strings.Join(at, " or in ")
+		return "it belongs in " + places(at, " or in ")
 	}
 	all := make([]string, 0, len(sections))
 	for k := range sections {
@@ -27,7 +27,7 @@ func suggest(path, key string, t reflect.Type) string {
 	}
 	slices.Sort(all)
 	if meant, ok := near.Word(key, all); ok {
-		return fmt.Sprintf("did you mean %q of %s?", meant, strings.Join(sections[meant], " or of "))
+		return fmt.Sprintf("did you mean %q of %s?", meant, places(sections[meant], " or of "))
 	}
 	where := path
 	if where == "" {
@@ -36,13 +36,32 @@ func suggest(path, key string, t reflect.Type) string {
 	return fmt.Sprintf("%s has %s", where, strings.Join(here, ", "))
 }
 
+// mostPlaces is how many sections a suggestion names; the shortest say it best.
+const mostPlaces = 3
+
+// places joins the paths of sections.
+func places(list []string, or string) string {
+	if len(list) <= mostPlaces {
+		return strings.Join(list, or)
+	}
+	list = slices.SortedStableFunc(slices.Values(list), func(a, b string) int { return len(a) - len(b) })
+	return strings.Join(list[:mostPlaces], or) + ", among others"
+}
+
 // keys lists the yaml keys of a struct, in its order.
 func keys(t reflect.Type) []string {
 	var names []string
-	for i := range t.NumField() {
-		names = append(names, t.Field(i).Tag.Get("yaml"))
+	for _, f := range fields(t) {
+		names = append(names, f.Tag.Get("yaml"))
 	}
 	return names
+}
+
+// fields are the fields of a struct that are keys of the file; those of an embedded struct stand among its own.
+func fields(t reflect.Type) []reflect.StructField {
+	return slices.DeleteFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool {
+		return f.Anonymous || !f.IsExported()
+	})
 }
 
 // collect finds every section that has a key. NAME stands for a name that the operator chose, [] for a place in a list.
@@ -64,13 +83,13 @@ func collect(path string, t reflect.Type, sections map[string][]string) {
 	if scalarType(t) || scalarType(reflect.PointerTo(t)) {
 		return
 	}
-	for i := range t.NumField() {
-		key := t.Field(i).Tag.Get("yaml")
+	for _, f := range fields(t) {
+		key := f.Tag.Get("yaml")
 		where := path
 		if where == "" {
 			where = "the top level"
 		}
 		sections[key] = append(sections[key], where)
-		collect(strings.TrimPrefix(path+"."+key, "."), t.Field(i).Type, sections)
+		collect(strings.TrimPrefix(path+"."+key, "."), f.Type, sections)
 	}
 }

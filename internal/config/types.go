@@ -19,6 +19,16 @@ type Config struct {
 	Metrics Metrics `yaml:"metrics"`
 	Media   Media   `yaml:"media"`
 	SIP     SIP     `yaml:"sip"`
+	Records Records `yaml:"records"`
+
+	Policy    Policy                  `yaml:"policy"` // of every trunk: the widest of the three scopes
+	Sites     map[string]Site         `yaml:"sites"`  // places that trunks belong to: the middle one
+	Trunks    map[string]Trunk        `yaml:"trunks"` // each with a policy of its own: the narrowest, it wins
+	Groups    map[string]Group        `yaml:"groups"` // trunks that a route may name together
+	DialPlans map[string][]NumberRule `yaml:"dial_plans"`
+	Routes    []Route                 `yaml:"routes"`
+
+	source *source // where the file says it; nil in a Config that no file made
 }
 
 // Log says what is written to standard error.
@@ -44,7 +54,7 @@ type Metrics struct {
 
 // Media configures the relay.
 type Media struct {
-	Engine   string             `yaml:"engine"`   // auto (default), sockets, funnel
+	Engine   string             `yaml:"engine"`   // auto (default), sockets, funnel, xdp
 	Workers  int                `yaml:"workers"`  // default: number of CPUs - 1, at least 1
 	Sessions int                `yaml:"sessions"` // most sessions at once; default 10000
 	Networks map[string]Network `yaml:"networks"`
@@ -82,14 +92,14 @@ type PortRest struct {
 type SIP struct {
 	FQDN      string              `yaml:"fqdn"`       // our name in Contact where a trunk wants a name
 	UserAgent string              `yaml:"user_agent"` // User-Agent and Server header; default "Tandem"
+	Socket    string              `yaml:"socket"`     // of the signaling plane itself: ctl, top, live explain; default /run/tandem/sip.sock
 	Listeners map[string]Listener `yaml:"listeners"`
-	Trunks    map[string]Trunk    `yaml:"trunks"`
-	Routes    []Route             `yaml:"routes"`
 	Limits    SIPLimits           `yaml:"limits"`
 }
 
 // Listener is a SIP address of ours.
 type Listener struct {
+	Node      string         `yaml:"node"`      // the node of the pool that has it, the others leave it out; default: whichever reads the file
 	Transport string         `yaml:"transport"` // udp, tcp, tls
 	Address   netip.AddrPort `yaml:"address"`   // a concrete IP, never 0.0.0.0: SIP writes it into Via and Contact
 	Advertise string         `yaml:"advertise"` // host or host:port to write instead
@@ -105,15 +115,39 @@ type TLS struct {
 	MinVersion  string `yaml:"min_version"` // "1.2" (default), "1.3"
 }
 
+// Records are the call records, one JSON object a line.
+type Records struct {
+	File string `yaml:"file"` // default: none is written
+	Size int    `yaml:"size"` // bytes after which a new file begins; default 100 MB, 0 without File
+	Keep int    `yaml:"keep"` // how many full files are kept; default 10, 0 without File
+}
+
+// Site is a place with a policy for its trunks.
+type Site struct {
+	Policy Policy `yaml:"policy"`
+}
+
 // Trunk is {one of our listeners : one peer} and its policy.
 type Trunk struct {
 	Listener string         `yaml:"listener"`  // by name
-	Peer     string         `yaml:"peer"`      // host or IP, with an optional port: where calls go
+	Peer     string         `yaml:"peer"`      // host or IP, with an optional port: where calls go. A name without a port is looked up by SRV
+	Site     string         `yaml:"site"`      // whose policy holds where the trunk has none of its own
 	Sources  []netip.Prefix `yaml:"sources"`   // whose requests enter by this trunk; default: the addresses of Peer
 	TLSNames []string       `yaml:"tls_names"` // names of which the peer's certificate must carry one; default: the host of Peer
+	TLS      *TLS           `yaml:"tls"`       // identity and trust of connections that we open; what it leaves out, or all, is the listener's
 	Network  string         `yaml:"network"`   // media network, by name; default: the only one
 	Domain   string         `yaml:"domain"`    // host part of From and To towards the peer; default: ours and the peer's
 
+	Auth      *Auth      `yaml:"auth"`      // who we are when the peer asks (digest)
+	Challenge *Challenge `yaml:"challenge"` // whom we ask before a call enters (digest); default: nobody
+	Register  *Register  `yaml:"register"`  // bind our Contact at the peer; default: not
+
+	Policy `yaml:",inline"`
+}
+
+// Policy is what may differ from trunk to trunk and has three scopes: global, site, trunk. Of each key the narrowest that
+// the file gives holds; a list replaces the wider one.
+type Policy struct {
 	SRTP     string         `yaml:"srtp"`            // required (default on tls), optional, off (default elsewhere)
 	Suites   []string       `yaml:"suites"`          // offered in this order; default AES_CM_128_HMAC_SHA1_80
 	ROC      string         `yaml:"roc_tx"`          // reset (default), carry: rollover counter of a new key
@@ -122,9 +156,39 @@ type Trunk struct {
 	Prefixes []netip.Prefix `yaml:"media_prefixes"`  // further addresses whose media may be accepted
 	RTCPMux  bool           `yaml:"rtcp_mux"`        // offer rtcp-mux; an offered one is always accepted
 
-	Failover Failover `yaml:"failover"`
-	Options  Options  `yaml:"options"`
-	MaxCalls int      `yaml:"max_calls"` // 0: no cap; a full trunk is skipped
+	Failover     Failover `yaml:"failover"`
+	Options      Options  `yaml:"options"`
+	MaxCalls     int      `yaml:"max_calls"`     // at once, in both directions; 0: no cap. A full trunk is skipped
+	MaxCPS       int      `yaml:"max_cps"`       // calls that leave or enter by it in any second; 0: no cap
+	MaxBandwidth int      `yaml:"max_bandwidth"` // of media, one way, kbit/s on the wire (IP and above); 0: no cap
+
+	DialPlan   string         `yaml:"dial_plan"`       // entering calls: makes the dialled number what routes expect; empty (default): none
+	Usages     []string       `yaml:"usages"`          // entering calls: the usages whose routes they may take, in this order; none: only routes that name the trunk
+	Called     []NumberRule   `yaml:"called_numbers"`  // leaving calls: the called number towards the peer; the first match holds
+	Calling    []NumberRule   `yaml:"calling_numbers"` // leaving calls: the caller's number, likewise
+	RemovePlus bool           `yaml:"remove_plus"`     // leaving calls: the leading + of numbers is cut off, after the rules
+	Responses  []ResponseRule `yaml:"responses"`       // failures that the peer answers, translated before anything else sees them
+}
+
+// Auth are credentials for digest (RFC 8760).
+type Auth struct {
+	User     string `yaml:"user"`
+	Password Secret `yaml:"password"`
+	File     string `yaml:"password_file"` // first line of this file, instead
+	Realm    string `yaml:"realm"`         // answer only this realm; default: any
+}
+
+// Challenge makes the peer prove who it is by digest.
+type Challenge struct {
+	Realm string            `yaml:"realm"` // default: SIP.FQDN
+	Users map[string]Secret `yaml:"users"` // user -> password
+}
+
+// Register binds our Contact at the peer, for providers that send calls to whoever registered (RFC 3261 section 10).
+type Register struct {
+	User    string        `yaml:"user"`    // user part of the address of record; default: Auth.User
+	Domain  string        `yaml:"domain"`  // of the address of record; default: the host of Peer
+	Expires time.Duration `yaml:"expires"` // asked for; default 1h. Renewed after half of what was granted
 }
 
 // Failover says when the next trunk of a route is tried.
@@ -133,18 +197,52 @@ type Failover struct {
 	Codes   []int         `yaml:"codes"`   // final answers that move on; default 408, 503, 504; 503 always does, 603 never
 }
 
-// Options is the keep-alive by OPTIONS.
+// Options is the keep-alive by OPTIONS, and what silence does.
 type Options struct {
-	Every time.Duration `yaml:"every"` // default 60s; 0 after "off"
-	Off   bool          `yaml:"off"`
+	Every  time.Duration `yaml:"every"`  // default 60s; 0 after "off"
+	Off    bool          `yaml:"off"`    // no OPTIONS are sent
+	Demote time.Duration `yaml:"demote"` // unanswered for this long: the trunk is tried last; default 3m
+	Down   int           `yaml:"down"`   // unanswered so often in a row: not tried while another is left; default 5
 }
 
-// Route sends calls of some trunks to others. Routes are tried in the order of the file; the first that matches decides.
+// NumberRule rewrites a number: the first whose Match fits holds.
+type NumberRule struct {
+	Name  string         `yaml:"name"`  // for explanations; default: its place in the list
+	Match *regexp.Regexp `yaml:"match"` // on the whole user part
+	To    string         `yaml:"to"`    // with $1 ... for the groups of Match
+}
+
+// ResponseRule turns one failure of a peer into another. Of the rules that fit the lowest Priority holds, of equals the first.
+type ResponseRule struct {
+	Priority int `yaml:"priority"` // default 0
+	Code     int `yaml:"code"`     // 400..699; 0 (default): any
+	Cause    int `yaml:"cause"`    // Q.850 in the Reason header, 1..127; -1 (default): any or none
+	To       int `yaml:"to"`       // 400..699
+}
+
+// Group is trunks that are equal.
+type Group struct {
+	Trunks  []string       `yaml:"trunks"`
+	Balance string         `yaml:"balance"` // shuffle (default), order, weight
+	Weights map[string]int `yaml:"weights"` // balance weight: by trunk, 1..1000; default 1
+}
+
+// Route sends calls of some trunks to others. A call looks first at the emergency routes; then at those that name its trunk
+// in From, in the order of the file; then, usage by usage of its trunk, at those with that usage, by Priority and then in the
+// order of the file. The first that matches decides, unless it says Continue. A route whose trunks are all on other nodes of
+// the pool refuses with 503.
 type Route struct {
-	Name  string         `yaml:"name"`
-	From  []string       `yaml:"from"`  // trunks by which the call entered; empty: none (never a toll loop by accident)
-	Match *regexp.Regexp `yaml:"match"` // on the called number or user; absent: any
-	To    []string       `yaml:"to"`    // trunks in the order of trying
+	Name      string         `yaml:"name"`
+	From      []string       `yaml:"from"`      // trunks or groups by which the call entered; "*" in an emergency route: any
+	Usages    []string       `yaml:"usages"`    // or: calls whose trunk has one of these usages. Neither: nobody (never a toll loop by accident)
+	Match     *regexp.Regexp `yaml:"match"`     // on the called number after the dial plan; absent: any
+	Caller    *regexp.Regexp `yaml:"caller"`    // on the caller's number; absent: any
+	Priority  int            `yaml:"priority"`  // among the routes of a usage, the lower first; default 0
+	To        []string       `yaml:"to"`        // trunks and groups, in the order of trying
+	Balance   string         `yaml:"balance"`   // of To: order (default), shuffle
+	Reject    int            `yaml:"reject"`    // instead of To: refuse with this code, 400..699
+	Continue  bool           `yaml:"continue"`  // when the trunks of To fail, go on with the next route that matches
+	Emergency bool           `yaml:"emergency"` // looked at before all others; its calls are held back by no cap
 }
 
 // SIPLimits bound what strangers can cost.

@@ -24,9 +24,18 @@ const (
 	EngineAuto    = "auto"    // the best one that proves itself at start
 	EngineSockets = "sockets" // one UDP socket a port: needs no privilege
 	EngineFunnel  = "funnel"  // sk_lookup steering and ready-made frames: needs capabilities
+	EngineXDP     = "xdp"     // AF_XDP on the devices that have the addresses, beside a funnel: needs capabilities
 
 	SendAuto = "auto" // as the engine does it best
 	SendUDP  = "udp"  // by UDP sockets: the kernel's output rules (nftables, IPsec) see every packet
 
 	MetricsOff = "off" // in place of an address
+
+	BalanceShuffle = "shuffle" // a new order for every call, all orders equally often
+	BalanceOrder   = "order"   // as listed
+	BalanceWeight  = "weight"  // a new order for every call, the first by weight
+
+	FromAny = "*" // in Route.From of an emergency route: whatever trunk the call entered by
+
+	AnyCause = -1 // in ResponseRule.Cause: any cause, or none told
 )

@@ -1,0 +1,113 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"tandem/internal/near"
+)
+
+// warn collects what is valid and surely not meant. It runs on a file without errors, before anything is left out.
+func (c *Config) warn(d *document) {
+	c.warnUsages(d)
+	c.warnUnused(d)
+	for i, r := range c.Routes {
+		path := fmt.Sprintf("routes[%d]", i)
+		if len(r.From) == 0 && len(r.Usages) == 0 {
+			d.warn(path, "serves nobody: it has neither from nor usages", "name the trunks whose calls it takes, or a usage that they have")
+		}
+		if d.has(path+".priority") && len(r.Usages) == 0 {
+			d.warn(path+".priority", "orders the routes of a usage, and this route has none", "remove it: routes by from are looked at in the order of the file")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Trunks)) {
+		t := c.Trunks[name]
+		path := "trunks." + name
+		if t.Register != nil && t.Auth == nil {
+			d.warn(path+".register", "there is no auth to answer a challenge with", "write auth, unless the provider knows us by our address or certificate")
+		}
+	}
+	if c.Records.File == "" && d.has("records") {
+		d.warn("records", "no call is recorded without a file", "write file, or remove the section")
+	}
+}
+
+// warnUsages finds usages that stand on one side only.
+func (c *Config) warnUsages(d *document) {
+	have, serve := make(map[string]bool), make(map[string]bool)
+	for _, t := range c.Trunks {
+		for _, usage := range t.Usages {
+			have[usage] = true
+		}
+	}
+	for _, r := range c.Routes {
+		for _, usage := range r.Usages {
+			serve[usage] = true
+		}
+	}
+	lone := func(path string, list []string, others map[string]bool, what string) {
+		for i, usage := range list {
+			if item := fmt.Sprintf("%s[%d]", path, i); !others[usage] && d.has(item) {
+				do := "write it there too, or remove it here"
+				if meant, ok := near.Word(usage, slices.Sorted(maps.Keys(others))); ok {
+					do = fmt.Sprintf("did you mean %q?", meant)
+				}
+				d.warn(item, what, do)
+			}
+		}
+	}
+	for i, r := range c.Routes {
+		lone(fmt.Sprintf("routes[%d].usages", i), r.Usages, have, "no trunk has this usage")
+	}
+	lone("policy.usages", c.Policy.Usages, serve, "no route has this usage")
+	for name, s := range c.Sites {
+		lone("sites."+name+".policy.usages", s.Policy.Usages, serve, "no route has this usage")
+	}
+	for name, t := range c.Trunks {
+		if d.has("trunks." + name + ".usages") {
+			lone("trunks."+name+".usages", t.Usages, serve, "no route has this usage")
+		}
+	}
+}
+
+// warnUnused finds what is defined and named nowhere.
+func (c *Config) warnUnused(d *document) {
+	used := make(map[string]bool)
+	plans := []string{c.Policy.DialPlan}
+	for _, s := range c.Sites {
+		plans = append(plans, s.Policy.DialPlan)
+	}
+	for _, t := range c.Trunks {
+		used["sites."+t.Site] = true
+		plans = append(plans, t.DialPlan)
+	}
+	for _, plan := range plans {
+		used["dial_plans."+plan] = true
+	}
+	for _, r := range c.Routes {
+		for _, name := range slices.Concat(r.From, r.To) {
+			used["groups."+name] = true
+		}
+	}
+	unused := func(section, name, what string) {
+		if path := section + "." + name; !used[path] {
+			d.warn(path, what, "name it there, or remove it")
+		}
+	}
+	for name := range c.Sites {
+		unused("sites", name, "no trunk is of this site")
+	}
+	for name := range c.Groups {
+		unused("groups", name, "no route names this group")
+	}
+	for name := range c.DialPlans {
+		unused("dial_plans", name, "no trunk has this dial plan")
+	}
+}
+
+// listed joins names that are not empty.
+func listed(names []string) string {
+	return strings.Join(slices.DeleteFunc(names, func(s string) bool { return s == "" }), ", ")
+}
