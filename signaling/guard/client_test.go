@@ -374,7 +374,7 @@ func TestRequestThatCannotBeSentIsAnErrorThatSaysWhy(t *testing.T) {
 		{"no To", context.Background(), none, Egress{Listener: "u", Dest: dest}, "To, From, Call-ID and CSeq are needed"},
 		{"CRLF injected", context.Background(), injected, Egress{Listener: "u", Dest: dest}, "contains a line break"},
 		{"LF injected", context.Background(), bare, Egress{Listener: "u", Dest: dest}, "contains a line break"},
-		{"no TLS identity", context.Background(), request("INVITE", "x"), Egress{Listener: "s", Dest: dest}, "listener s has no TLS identity"},
+		{"no TLS identity", context.Background(), request("INVITE", "x"), Egress{Listener: "s", Dest: dest}, "listener s: there is no TLS identity"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := s.Request(c.ctx, c.req, c.e, func(*sip.Response, error) { t.Error("the handler was called") })

@@ -18,12 +18,13 @@ import (
 
 const connectWithin = 5 * time.Second // for TCP to answer; a trunk fails over after 10 s in all
 
-// streamKey names an outbound connection. The name that was verified is part of it: two trunks behind one address never
-// share a connection that was proven for the other.
+// streamKey names an outbound connection. The name that was verified is part of it, and the identity that was shown: two
+// trunks behind one address never share a connection that was proven for the other.
 type streamKey struct {
 	listener string
 	dest     netip.AddrPort
 	names    string
+	identity *tls.Config
 }
 
 // streamTable holds the connections that are open.
@@ -31,7 +32,7 @@ type streamTable struct {
 	mu       sync.Mutex
 	all      map[*stream]struct{}
 	outbound map[streamKey]*stream
-	inbound  map[streamKey]*stream // by remote address; names empty
+	inbound  map[streamKey]*stream // by remote address; names and identity empty
 }
 
 func (t *streamTable) open() {
@@ -76,17 +77,21 @@ func (t *streamTable) closeAll(why error) {
 	}
 }
 
-// stream returns the connection for an egress: one that we opened to this address for this name; else one that came from
-// exactly this address and, on TLS, proved to be this name; else a new one. It is never chosen by our own address, under
-// which every stranger's connection would be found too.
+// stream returns the connection for an egress: one that came from exactly this address and, on TLS, proved to the same
+// identity to be this name; else one that we opened to this address for this name; else a new one. It is never chosen by
+// our own address, under which every stranger's connection would be found too.
 func (l *listener) stream(e Egress) (*stream, error) {
 	names := e.TLSNames
 	if len(names) == 0 && e.ServerName != "" {
 		names = []string{e.ServerName}
 	}
+	own := l.ClientTLS
 	if l.Transport == "tls" {
-		if l.ClientTLS == nil {
-			return nil, fmt.Errorf("listener %s has no TLS identity for connections that it opens", l.Name)
+		if e.TLS != nil {
+			own = e.TLS
+		}
+		if err := fit(own); err != nil {
+			return nil, fmt.Errorf("listener %s: %w", l.Name, err)
 		}
 		if len(names) == 0 {
 			names = []string{e.Dest.Addr().String()}
@@ -96,11 +101,11 @@ func (l *listener) stream(e Egress) (*stream, error) {
 	t := &l.stack.streams
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c := t.inbound[key]; c != nil && (l.Transport == "tcp" || c.proved(names)) {
+	if c := t.inbound[key]; c != nil && (l.Transport == "tcp" || own == l.ClientTLS && c.proved(names)) {
 		return c, nil
 	}
 	if l.Transport == "tls" {
-		key.names = e.ServerName + " " + strings.Join(names, " ")
+		key.names, key.identity = e.ServerName+" "+strings.Join(names, " "), own
 	}
 	if c := t.outbound[key]; c != nil {
 		return c, nil
@@ -114,6 +119,17 @@ func (l *listener) stream(e Egress) (*stream, error) {
 	return c, nil
 }
 
+// fit refuses an identity that would verify nobody.
+func fit(identity *tls.Config) error {
+	switch {
+	case identity == nil:
+		return errors.New("there is no TLS identity for connections that it opens")
+	case identity.InsecureSkipVerify && identity.VerifyConnection == nil:
+		return errors.New("its TLS identity verifies no chain")
+	}
+	return nil
+}
+
 // proved reports an authenticated peer that carries one of names.
 func (c *stream) proved(names []string) bool {
 	c.mu.Lock()
@@ -123,7 +139,7 @@ func (c *stream) proved(names []string) bool {
 		return false
 	}
 	peer := secure.ConnectionState().PeerCertificates
-	return len(peer) > 0 && carries(peer[0], names) == nil
+	return carries(peer, names) == nil
 }
 
 // open dials, shakes hands, sends what waits and reads.
@@ -157,7 +173,7 @@ func (c *stream) dial(serverName string, names []string) (net.Conn, error) {
 	}
 	within, stop := context.WithTimeout(c.ctx, c.l.stack.opt.Limits.Handshake)
 	defer stop()
-	secure := tls.Client(conn, clientConfig(c.l.ClientTLS, serverName, names))
+	secure := tls.Client(conn, clientConfig(c.key.identity, serverName, names))
 	if err := secure.HandshakeContext(within); err != nil {
 		conn.Close()
 		c.l.countConn(HandshakeFailed)
@@ -171,9 +187,6 @@ func (c *stream) dial(serverName string, names []string) (net.Conn, error) {
 // and SNI may differ from it, so the verification is done here, for every case in the same way.
 func clientConfig(base *tls.Config, serverName string, names []string) *tls.Config {
 	cfg := base.Clone()
-	if cfg.InsecureSkipVerify {
-		return cfg // the owner of base verifies by VerifyConnection or has decided not to
-	}
 	cfg.ServerName = serverName
 	if serverName == "" {
 		cfg.ServerName = names[0]
@@ -181,16 +194,17 @@ func clientConfig(base *tls.Config, serverName string, names []string) *tls.Conf
 	cfg.InsecureSkipVerify = true
 	further := base.VerifyConnection
 	cfg.VerifyConnection = func(st tls.ConnectionState) error {
-		if err := verifyChain(st.PeerCertificates, base.RootCAs, base.Time); err != nil {
-			return err
-		}
-		if err := carries(st.PeerCertificates[0], names); err != nil {
-			return err
+		if !base.InsecureSkipVerify { // else further does it
+			if err := verifyChain(st.PeerCertificates, base.RootCAs, base.Time); err != nil {
+				return err
+			}
 		}
 		if further != nil {
-			return further(st)
+			if err := further(st); err != nil {
+				return err
+			}
 		}
-		return nil
+		return carries(st.PeerCertificates, names)
 	}
 	return cfg
 }
@@ -210,28 +224,39 @@ func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, now func() tim
 	return err
 }
 
-// carries tells whether a certificate is for one of names; the error says for whom it is.
-func carries(cert *x509.Certificate, names []string) error {
+// carries tells whether a peer's certificate is for one of names; the error says for whom it is. A name may be a wildcard,
+// which stands for any name one label below.
+func carries(chain []*x509.Certificate, names []string) error {
+	if len(chain) == 0 {
+		return errors.New("the peer has no certificate")
+	}
 	for _, n := range names {
-		if cert.VerifyHostname(n) == nil {
+		if parent, ok := strings.CutPrefix(n, "*."); ok && slices.ContainsFunc(chain[0].DNSNames, func(name string) bool {
+			label, rest, _ := strings.Cut(name, ".")
+			return label != "" && strings.EqualFold(strings.TrimSuffix(rest, "."), strings.TrimSuffix(parent, "."))
+		}) {
+			return nil
+		}
+		if chain[0].VerifyHostname(n) == nil {
 			return nil
 		}
 	}
-	return fmt.Errorf("certificate is for %s, not for %s", strings.Join(certNames([]*x509.Certificate{cert}), ", "), strings.Join(names, " or "))
+	return fmt.Errorf("certificate is for %s, not for %s", strings.Join(certNames(chain), ", "), strings.Join(names, " or "))
 }
 
-// certNames are the DNS names of the leaf, or its CN where it has none.
+// certNames are the DNS names and addresses of the leaf, or its CN where it has neither.
 func certNames(chain []*x509.Certificate) []string {
 	if len(chain) == 0 {
 		return nil
 	}
-	if len(chain[0].DNSNames) > 0 {
-		return slices.Clone(chain[0].DNSNames)
+	names := slices.Clone(chain[0].DNSNames)
+	for _, ip := range chain[0].IPAddresses {
+		names = append(names, ip.String())
 	}
-	if cn := chain[0].Subject.CommonName; cn != "" {
+	if cn := chain[0].Subject.CommonName; cn != "" && len(names) == 0 {
 		return []string{cn}
 	}
-	return nil
+	return names
 }
 
 // identity tells who the client of an accepted connection is, and whether that was verified: by crypto/tls, or by the
@@ -240,7 +265,8 @@ func identity(st tls.ConnectionState, cfg *tls.Config) ([]string, bool) {
 	if len(st.PeerCertificates) == 0 {
 		return nil, false
 	}
-	hooked := cfg.ClientAuth == tls.RequireAnyClientCert && (cfg.VerifyConnection != nil || cfg.VerifyPeerCertificate != nil)
+	asked := cfg.ClientAuth == tls.RequireAnyClientCert || cfg.ClientAuth == tls.RequestClientCert
+	hooked := asked && cfg.VerifyConnection != nil
 	return certNames(st.PeerCertificates), len(st.VerifiedChains) > 0 || hooked
 }
 

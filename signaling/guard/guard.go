@@ -60,8 +60,8 @@ type Listener struct {
 	Addr      netip.AddrPort // port 0: any free one, see Stack.Address
 	Advertise string         // host or host:port written into Via and Contact; default: the bound address
 
-	TLS       *tls.Config // server side, with ClientAuth
-	ClientTLS *tls.Config // identity of connections that we open from this listener; may set VerifyConnection
+	TLS       *tls.Config // server side, with ClientAuth; VerifyConnection, where set, judges every chain that is shown
+	ClientTLS *tls.Config // identity of connections that we open from this listener; see Egress.TLS
 }
 
 // Egress says from which of our sockets and to whom a request goes.
@@ -70,6 +70,12 @@ type Egress struct {
 	Dest       netip.AddrPort
 	ServerName string   // TLS: sent as SNI, and the name that the peer's certificate must carry
 	TLSNames   []string // TLS: when set, the certificate must carry one of these instead of ServerName
+
+	// TLS is the identity and trust of the trunk, where it has its own; nil: those of the listener (ClientTLS). Requests
+	// share a connection only if they have the same pointer here, and one with a pointer never goes over a connection that
+	// the peer opened: that one was proven to the listener. The names are checked by guard; the chain by RootCAs, or with
+	// InsecureSkipVerify by VerifyConnection, which must be set then.
+	TLS *tls.Config
 }
 
 // Errors of the API; what comes back wraps one of them where it applies.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"hash/maphash"
+	"math"
 	"net/netip"
 	"strings"
 	"testing"
@@ -177,13 +178,17 @@ func TestTrap3RateTableNeverGrows(t *testing.T) {
 	busy := netip.MustParseAddr("198.51.100.1")
 	for r.take(now, busy) == 0 {
 	}
-	if n := testing.AllocsPerRun(1, func() {
-		for i := range uint32(50000) {
-			var a [4]byte
-			binary.BigEndian.PutUint32(a[:], 0xc0000000+i)
-			r.take(now, netip.AddrFrom4(a))
-		}
-	}); n != 0 {
+	n := math.Inf(1)
+	for range 3 { // what ends of the tests before may allocate meanwhile
+		n = min(n, testing.AllocsPerRun(1, func() {
+			for i := range uint32(50000) {
+				var a [4]byte
+				binary.BigEndian.PutUint32(a[:], 0xc0000000+i)
+				r.take(now, netip.AddrFrom4(a))
+			}
+		}))
+	}
+	if n != 0 {
 		t.Fatalf("%v allocations", n)
 	}
 	if len(r.sets) != rateSets {

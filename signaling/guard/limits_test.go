@@ -7,9 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/emiago/sipgo/sip"
 
 	"tandem/internal/config"
 )
@@ -149,4 +152,26 @@ func TestTrap4PeerThatDoesNotReadHoldsUpNobody(t *testing.T) {
 		t.Fatalf("stalled = %d", n)
 	}
 	until(t, "no transaction is left", func() bool { return s.Stats().Clients == 0 })
+}
+
+func TestCrowdsTellWhoIsConnected(t *testing.T) {
+	s := serve(t, Options{Listeners: []Listener{{Name: "t", Transport: "tcp"}, {Name: "u", Transport: "tcp"}}})
+	at, conns := listenStream(t, nil)
+	for range 3 {
+		dialTCP(t, s.Address("t"))
+	}
+	dialTCP(t, s.Address("u"))
+	if _, err := s.Request(context.Background(), request("OPTIONS", "crowd"), Egress{Listener: "u", Dest: at}, func(*sip.Response, error) {}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, conns, "our connection")
+	home := netip.MustParseAddr("127.0.0.1")
+	want := []Crowd{{"t", home, 3, 0}, {"u", home, 1, 1}}
+	until(t, "all are counted", func() bool { return slices.Equal(s.Crowds(10), want) })
+	if got := s.Crowds(1); !slices.Equal(got, want[:1]) {
+		t.Errorf("the largest: %v", got)
+	}
+	if got := s.Crowds(-1); len(got) != 0 {
+		t.Errorf("none asked for: %v", got)
+	}
 }

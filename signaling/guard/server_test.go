@@ -298,10 +298,13 @@ func TestPeerCertificateNamesReachTheHandler(t *testing.T) {
 	hooked.Name, hooked.TLS = "hooked", hooked.TLS.Clone()
 	hooked.TLS.ClientAuth = tls.RequireAnyClientCert
 	hooked.TLS.VerifyConnection = func(tls.ConnectionState) error { return nil }
+	asked := ca.listener("us.example.com")
+	asked.Name, asked.TLS = "asked", asked.TLS.Clone()
+	asked.TLS.ClientAuth, asked.TLS.VerifyConnection = tls.RequestClientCert, hooked.TLS.VerifyConnection
 	any := ca.listener("us.example.com")
 	any.Name, any.TLS = "any", any.TLS.Clone()
 	any.TLS.ClientAuth = tls.RequireAnyClientCert
-	s := serve(t, Options{Listeners: []Listener{ca.listener("us.example.com"), hooked, any}, Handler: func(in *Inbound) {
+	s := serve(t, Options{Listeners: []Listener{ca.listener("us.example.com"), hooked, asked, any}, Handler: func(in *Inbound) {
 		in.Reply(200, "OK")
 		on(in)
 	}})
@@ -314,6 +317,7 @@ func TestPeerCertificateNamesReachTheHandler(t *testing.T) {
 		{"s", ca.issue("cn.example.net", "a.example.net", "b.example.net"), []string{"a.example.net", "b.example.net"}, true},
 		{"s", ca.issue("cn.example.net"), []string{"cn.example.net"}, true},
 		{"hooked", ca.issue("x", "a.example.net"), []string{"a.example.net"}, true},
+		{"asked", ca.issue("x", "a.example.net"), []string{"a.example.net"}, true},
 		{"any", ca.issue("x", "a.example.net"), []string{"a.example.net"}, false},
 	} {
 		conn := ca.dial(s.Address(c.listener), "us.example.com", c.cert)

@@ -1,6 +1,12 @@
 package guard
 
-import "sync/atomic"
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+)
 
 // Outcome is what became of one message that was received. Each message has exactly one, so that
 // Received == the sum over all outcomes.
@@ -114,6 +120,44 @@ func (s *Stack) Stats() Stats {
 	}
 	st.Streams, st.Servers, st.Clients = s.streams.count(), s.servers.count(), s.clients.count()
 	return st
+}
+
+// Crowd is the stream connections between one listener and one source.
+type Crowd struct {
+	Listener string
+	Source   netip.Addr
+	Theirs   int // opened by the source
+	Ours     int // opened by us, those that are still being opened among them
+}
+
+// Crowds lists who is connected now, the most connections first, no more than most of them.
+func (s *Stack) Crowds(most int) []Crowd {
+	type key struct {
+		listener string
+		source   netip.Addr
+	}
+	by := make(map[key]*Crowd)
+	s.streams.mu.Lock()
+	for c := range s.streams.all {
+		k := key{c.l.Name, c.remote.Addr()}
+		if by[k] == nil {
+			by[k] = &Crowd{Listener: k.listener, Source: k.source}
+		}
+		if c.inbound {
+			by[k].Theirs++
+		} else {
+			by[k].Ours++
+		}
+	}
+	s.streams.mu.Unlock()
+	list := make([]Crowd, 0, len(by))
+	for _, c := range by {
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b Crowd) int {
+		return cmp.Or(b.Theirs+b.Ours-a.Theirs-a.Ours, strings.Compare(a.Listener, b.Listener), a.Source.Compare(b.Source))
+	})
+	return list[:min(len(list), max(0, most))]
 }
 
 func (l *listener) count(o Outcome) {

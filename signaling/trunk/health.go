@@ -1,6 +1,9 @@
 package trunk
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // SIP status codes that say something about a peer rather than about a call.
 const (
@@ -8,7 +11,8 @@ const (
 	statusUnavailable = 503 // RFC 3261 section 21.5.4: this server cannot for now
 )
 
-// When a silent peer loses its place. The rule joins Lync's and Teams': demote first, give up later, one answer restores.
+// When a silent peer loses its place, unless options.demote and options.down say otherwise. The rule joins Lync's and Teams':
+// demote first, give up later, one answer restores.
 const (
 	demoteAfter = 3 * time.Minute // of an unanswered poll: three polls at the default rate; also how long a 503 counts without polls
 	downAfter   = 5               // misses in a row
@@ -41,14 +45,22 @@ func (s State) String() string {
 // Health is what OPTIONS and calls have told of one peer. It is pure: every moment is passed in, and a copy is a snapshot.
 // The zero value is up and never polled. Moments must not go backwards.
 type Health struct {
-	Every time.Duration // between polls; 0: never polled
+	Every  time.Duration // between polls; 0: never polled
+	Demote time.Duration // unanswered for this long: demoted; 0: three minutes
+	Down   int           // unanswered so often in a row: down; 0: five times
 
-	next    time.Time // when to poll again; zero: at once
+	polled  time.Time // when the last poll was sent; zero: never
 	asked   time.Time // when the first unanswered poll was sent; zero: none is open
 	misses  int       // unanswered polls in a row
 	refused time.Time // when the last word was a 503; zero: it was not
-	down    bool      // misses reached downAfter and no good answer came since
+	refuses time.Time // since when it counts as demoted by them
+	down    bool      // misses reached Down and no good answer came since
+	fell    time.Time // when it went down
+	rose    time.Time // when it was up again, or was first heard of
 	rest    time.Time // no requests before this (Retry-After); zero: none
+
+	code  int       // of the last answer; 0: none came yet
+	heard time.Time // when it came
 }
 
 // State is the peer's health at this moment. It sinks by itself while a poll stays unanswered.
@@ -56,16 +68,47 @@ func (h *Health) State(now time.Time) State {
 	switch {
 	case h.down:
 		return Down
-	case h.refuses(now), !h.asked.IsZero() && now.Sub(h.asked) >= demoteAfter:
+	case h.refusing(now), h.silent(now):
 		return Demoted
 	}
 	return Up
 }
 
-// refuses reports a 503 that still counts: until another answer, or for a while if no poll will ever bring one. A peer that
+// Since is the moment from which the peer has been in the state of this moment.
+func (h *Health) Since(now time.Time) time.Time {
+	switch h.State(now) {
+	case Down:
+		return h.fell
+	case Demoted:
+		if h.refusing(now) {
+			return h.refuses
+		}
+		return h.asked.Add(h.patience())
+	}
+	if forgiven := h.refused.Add(h.patience()); !h.refused.IsZero() && forgiven.After(h.rose) {
+		return forgiven
+	}
+	return h.rose
+}
+
+// Misses is the number of polls in a row that had no answer.
+func (h *Health) Misses() int { return h.misses }
+
+// Heard is the last answer, to whatever request, and when it came; 0: none came yet.
+func (h *Health) Heard() (code int, at time.Time) { return h.code, h.heard }
+
+// patience is how long silence lasts until the peer is demoted.
+func (h *Health) patience() time.Duration { return cmp.Or(h.Demote, demoteAfter) }
+
+// silent reports that a poll has been unanswered for too long.
+func (h *Health) silent(now time.Time) bool {
+	return !h.asked.IsZero() && now.Sub(h.asked) >= h.patience()
+}
+
+// refusing reports a 503 that still counts: until another answer, or for a while if no poll will ever bring one. A peer that
 // is tried last would otherwise stay last for as long as the others take the calls.
-func (h *Health) refuses(now time.Time) bool {
-	return !h.refused.IsZero() && (h.Every > 0 || now.Sub(h.refused) < demoteAfter)
+func (h *Health) refusing(now time.Time) bool {
+	return !h.refused.IsZero() && (h.Every > 0 || now.Sub(h.refused) < h.patience())
 }
 
 // Resting is how long the peer still asks to be left alone; 0: it does not.
@@ -76,12 +119,12 @@ func (h *Health) Resting(now time.Time) time.Duration {
 // Due reports whether a poll should be sent. A resting peer is not polled either: Retry-After covers every request to that
 // server (RFC 3261 section 21.5.4).
 func (h *Health) Due(now time.Time) bool {
-	return h.Every > 0 && !now.Before(h.next) && h.Resting(now) == 0
+	return h.Every > 0 && h.Resting(now) == 0 && (h.polled.IsZero() || now.Sub(h.polled) >= h.Every)
 }
 
 // Polled is called when an OPTIONS is sent.
 func (h *Health) Polled(now time.Time) {
-	h.next = now.Add(h.Every)
+	h.polled = now
 	if h.asked.IsZero() {
 		h.asked = now
 	}
@@ -91,13 +134,23 @@ func (h *Health) Polled(now time.Time) {
 // that the peer lives. The 408 of an OPTIONS is a miss. That of an INVITE says nothing here, as it may tell of a callee far
 // behind the peer: do not report it.
 func (h *Health) Answered(code int, now time.Time) {
+	h.code, h.heard = code, now
 	switch code {
 	case statusTimeout:
 		h.Missed(now)
 	case statusUnavailable:
+		switch {
+		case h.silent(now):
+			h.refuses = h.asked.Add(h.patience()) // demoted before, and so it stays
+		case !h.refusing(now):
+			h.refuses = now
+		}
 		h.asked, h.misses = time.Time{}, 0
 		h.refused = now
 	default:
+		if h.State(now) != Up {
+			h.rose = now
+		}
 		h.asked, h.misses = time.Time{}, 0
 		h.refused, h.down = time.Time{}, false
 	}
@@ -108,9 +161,9 @@ func (h *Health) Missed(now time.Time) {
 	if h.asked.IsZero() {
 		h.asked = now // a miss nobody announced: silence counts from here
 	}
-	h.misses = min(h.misses+1, downAfter)
-	if h.misses == downAfter {
-		h.down = true
+	h.misses++
+	if !h.down && h.misses >= cmp.Or(h.Down, downAfter) {
+		h.down, h.fell = true, now
 	}
 }
 
@@ -122,11 +175,19 @@ func (h *Health) RetryAfter(d time.Duration, now time.Time) {
 	}
 }
 
+// govern lays down new rules. Without polls nothing would ever restore a peer that polls took down: it is up again.
+func (h *Health) govern(every, demote time.Duration, down int) {
+	h.Every, h.Demote, h.Down = every, demote, down
+	if every == 0 {
+		h.asked, h.misses, h.down = time.Time{}, 0, false
+	}
+}
+
 // Health is a snapshot of the trunk's health.
 func (tr *Trunk) Health() Health {
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	return tr.health
+	tr.live.mu.Lock()
+	defer tr.live.mu.Unlock()
+	return tr.live.health
 }
 
 // State is the trunk's place in the order of trying.
@@ -135,14 +196,17 @@ func (tr *Trunk) State(now time.Time) State {
 	return h.State(now)
 }
 
-// PollDue reports whether an OPTIONS should be sent, and if so notes that it was: two callers never both get true.
+// PollDue reports whether an OPTIONS should be sent, and if so notes that it was: two callers never both get true. It is
+// asked for every trunk about once a second, and so it also sees that the name of the peer is looked up again in time.
 func (tr *Trunk) PollDue(now time.Time) bool {
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	if !tr.health.Due(now) {
+	tr.peer.known(now)
+	l := tr.live
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.health.Due(now) {
 		return false
 	}
-	tr.health.Polled(now)
+	l.health.Polled(now)
 	return true
 }
 
@@ -164,9 +228,10 @@ func (tr *Trunk) RetryAfter(d time.Duration, now time.Time) (before, after State
 
 // report changes the health under its lock.
 func (tr *Trunk) report(now time.Time, change func(*Health)) (before, after State) {
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	before = tr.health.State(now)
-	change(&tr.health)
-	return before, tr.health.State(now)
+	l := tr.live
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before = l.health.State(now)
+	change(&l.health)
+	return before, l.health.State(now)
 }

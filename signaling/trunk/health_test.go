@@ -212,3 +212,83 @@ func FuzzHealth(f *testing.F) {
 		}
 	})
 }
+
+func TestPolicySaysWhenSilenceDemotesAndWhenItTakesDown(t *testing.T) {
+	h, now := Health{Every: minute, Demote: 10 * time.Second, Down: 2}, start()
+	h.Polled(now)
+	if got := h.State(now.Add(10*time.Second - 1)); got != Up {
+		t.Errorf("just before options.demote: %s", got)
+	}
+	if got := h.State(now.Add(10 * time.Second)); got != Demoted {
+		t.Errorf("after options.demote: %s", got)
+	}
+	h.Missed(now)
+	if got := h.State(now); got != Up {
+		t.Errorf("after one miss of two: %s", got)
+	}
+	h.Missed(now)
+	if got := h.State(now); got != Down || h.Misses() != 2 {
+		t.Errorf("after options.down misses: %s, %d", got, h.Misses())
+	}
+	free := Health{Demote: 10 * time.Second}
+	free.Answered(503, now)
+	if got := free.State(now.Add(10 * time.Second)); got != Up {
+		t.Errorf("without polls a 503 counts for options.demote, then: %s", got)
+	}
+}
+
+func TestHealthKnowsSinceWhenItIsInItsState(t *testing.T) {
+	h, at := Health{Every: minute, rose: start()}, start()
+	expect := func(what string, state State, since time.Time) {
+		t.Helper()
+		if h.State(at) != state || !h.Since(at).Equal(since) {
+			t.Errorf("%s: %s since %s after the start, want %s since %s", what, h.State(at), h.Since(at).Sub(start()), state, since.Sub(start()))
+		}
+	}
+	pass := func(d time.Duration) { at = at.Add(d) }
+	expect("new", Up, start())
+	pass(minute)
+	h.Polled(at)
+	silent := at.Add(demoteAfter)
+	pass(4 * minute)
+	expect("silent", Demoted, silent)
+	h.Answered(503, at)
+	expect("silent, then a 503", Demoted, silent)
+	pass(minute)
+	h.Answered(503, at)
+	expect("another 503", Demoted, silent)
+	pass(minute)
+	for range downAfter {
+		h.Missed(at)
+	}
+	fell := at
+	pass(minute)
+	h.Missed(at)
+	h.Answered(503, at)
+	expect("down", Down, fell)
+	pass(minute)
+	h.Answered(200, at)
+	rose := at
+	pass(minute)
+	h.Answered(200, at)
+	expect("up again", Up, rose)
+	h.Answered(503, at)
+	refused := at
+	pass(time.Second)
+	h.Answered(503, at)
+	expect("refused", Demoted, refused)
+	if code, heard := h.Heard(); code != 503 || !heard.Equal(at) {
+		t.Errorf("last answer %d at %s", code, heard)
+	}
+	h.Every = 0
+	forgiven := at.Add(demoteAfter)
+	pass(time.Hour)
+	expect("forgiven", Up, forgiven)
+}
+
+// sink makes a trunk go down.
+func sink(tr *Trunk, now time.Time) {
+	for range downAfter {
+		tr.Missed(now)
+	}
+}

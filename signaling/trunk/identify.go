@@ -3,17 +3,62 @@ package trunk
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+	"time"
 
 	"tandem/internal/config"
 )
+
+// group is the trunks of one listener, and where their requests come from.
+type group struct {
+	trunks []*Trunk                // by name
+	hosts  map[netip.Addr]struct{} // sources that are one address
+	wide   []netip.Prefix          // sources that are more
+	named  []*peer                 // of those whose sources are what DNS says of the peer, each once
+}
+
+// add puts a trunk into the group.
+func (g *group) add(tr *Trunk) {
+	g.trunks = append(g.trunks, tr)
+	for _, p := range tr.Policy.Sources {
+		if p.IsSingleIP() {
+			g.hosts[p.Addr()] = struct{}{}
+		} else {
+			g.wide = append(g.wide, p)
+		}
+	}
+	switch {
+	case len(tr.Policy.Sources) > 0:
+	case tr.peer.fixed != nil:
+		g.hosts[tr.peer.fixed[0].addr] = struct{}{}
+	case !slices.Contains(g.named, tr.peer):
+		g.named = append(g.named, tr.peer)
+	}
+}
 
 // Known reports whether any trunk of the listener expects requests from this address. It is the fast question before a
 // message is parsed; Identify is the thorough one after. It asks no DNS and waits for nothing.
 func (t *Table) Known(listener string, src netip.Addr) bool {
 	src = src.Unmap()
-	for _, tr := range t.byListener[listener] {
-		if tr.reach(src) >= 0 {
+	g := t.byListener[listener]
+	if g == nil {
+		return false
+	}
+	if _, ok := g.hosts[src]; ok {
+		return true
+	}
+	for _, p := range g.wide {
+		if p.Contains(src) {
+			return true
+		}
+	}
+	if len(g.named) == 0 {
+		return false // a clock costs more than all of the above
+	}
+	now := t.world.now()
+	for _, p := range g.named {
+		if p.has(src, now) {
 			return true
 		}
 	}
@@ -27,14 +72,15 @@ func (t *Table) Known(listener string, src netip.Addr) bool {
 // result says why, for a log line.
 func (t *Table) Identify(listener string, src netip.Addr, tlsNames []string) (*Trunk, string) {
 	src = src.Unmap()
-	trunks := t.byListener[listener]
-	if len(trunks) == 0 {
+	g := t.byListener[listener]
+	if g == nil {
 		return nil, fmt.Sprintf("listener %s has no trunks", listener)
 	}
+	trunks := g.trunks
 	var best, wrongName *Trunk
-	bits := -1
+	bits, now := -1, t.world.now()
 	for _, tr := range trunks {
-		n := tr.reach(src)
+		n := tr.reach(src, now)
 		if n <= bits {
 			continue
 		}
@@ -48,7 +94,7 @@ func (t *Table) Identify(listener string, src netip.Addr, tlsNames []string) (*T
 	case best != nil:
 		return best, ""
 	case wrongName == nil:
-		return nil, fmt.Sprintf("%s is in the sources of no trunk of listener %s%s", src, listener, unresolved(trunks))
+		return nil, fmt.Sprintf("%s is in the sources of no trunk of listener %s%s", src, listener, unresolved(trunks, now))
 	case len(tlsNames) == 0:
 		return nil, fmt.Sprintf("%s is a source of trunk %s but showed no certificate", src, wrongName.Name)
 	default:
@@ -59,7 +105,7 @@ func (t *Table) Identify(listener string, src netip.Addr, tlsNames []string) (*T
 
 // reach is the length of the narrowest source prefix that contains src, in bits; -1 if none does. Without sources in the
 // policy they are the addresses of the peer, as far as DNS has told them yet.
-func (tr *Trunk) reach(src netip.Addr) int {
+func (tr *Trunk) reach(src netip.Addr, now time.Time) int {
 	bits := -1
 	for _, p := range tr.Policy.Sources {
 		if p.Bits() > bits && p.Contains(src) {
@@ -69,12 +115,21 @@ func (tr *Trunk) reach(src netip.Addr) int {
 	if len(tr.Policy.Sources) > 0 {
 		return bits
 	}
-	for _, a := range tr.peer.known() {
-		if a == src {
-			return src.BitLen()
-		}
+	if tr.peer.has(src, now) {
+		return src.BitLen()
 	}
 	return -1
+}
+
+// has reports whether src is one of the peer's addresses: of any host that an SRV record leads to, whatever its port.
+func (p *peer) has(src netip.Addr, now time.Time) bool {
+	targets := p.known(now)
+	for i := range targets {
+		if targets[i].addr == src {
+			return true
+		}
+	}
+	return false
 }
 
 // admits reports whether the peer's certificate is one of this trunk's.
@@ -97,10 +152,10 @@ func (tr *Trunk) admits(names []string) bool {
 
 // unresolved names the peers whose addresses are sources but not known yet: the likeliest reason of a refusal soon after
 // the start.
-func unresolved(trunks []*Trunk) string {
+func unresolved(trunks []*Trunk, now time.Time) string {
 	var hosts []string
 	for _, tr := range trunks {
-		if len(tr.Policy.Sources) == 0 && len(tr.peer.known()) == 0 {
+		if len(tr.Policy.Sources) == 0 && len(tr.peer.known(now)) == 0 {
 			hosts = append(hosts, tr.Host)
 		}
 	}

@@ -77,9 +77,9 @@ func TestSourceOfAnotherListenerDoesNotEnter(t *testing.T) {
 
 func TestResolvedAddressesOfThePeerAreItsSources(t *testing.T) {
 	clk := newClock()
-	names := &dns{}
-	names.set("gw2.example.net", nil, "198.51.100.77", "2001:db8::77")
-	tab := table(t, names, clk)
+	zone := &dns{}
+	zone.set("gw2.example.net", nil, "198.51.100.77", "2001:db8::77")
+	tab := table(t, zone, clk)
 	src := netip.MustParseAddr("192.0.2.77")
 	if tab.Known("gw", src) {
 		t.Fatal("a stranger is known")

@@ -5,8 +5,12 @@
 // prevents is a call that enters as somebody it is not: a source address alone is not enough where certificates are checked,
 // and a name alone is not enough anywhere (TestCertificateOfAnotherTenantDoesNotEnter, TestRightNameFromWrongAddressDoesNotEnter).
 //
-// No SIP is spoken here: signaling/b2bua sends the OPTIONS and the INVITEs and reports what came of them, and
-// signaling/route says which trunks a call may use at all. Time comes in as an argument, DNS as a Resolver.
+// The other one is the call too many: caps are exact to the call, and what a call holds of them comes back although the
+// config was reloaded meanwhile (TestCapsAreExactToTheCallUnderManyCallers, TestCallOfBeforeTheReloadFreesItsPlaceInTheNewTable).
+//
+// No SIP is spoken here: signaling/b2bua sends the OPTIONS and the INVITEs and reports what came of them, signaling/route
+// says which trunks a call may use at all, signaling/identity has the certificates, and signaling/trunk/names speaks to DNS
+// servers. Time and chance come in from outside.
 package trunk
 
 import (
@@ -14,14 +18,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"tandem/internal/config"
+	"tandem/signaling/trunk/names"
 )
 
 // Default ports of a peer that names none (RFC 3261 section 19.1.2).
@@ -39,92 +43,107 @@ type Trunk struct {
 	Host     string          // of the peer: a lower-case name or an IP without brackets
 	Port     uint16          // of the peer
 
-	peer *peer        // what Host resolves to; shared by the trunks of one host
-	live atomic.Int64 // calls that hold a place
-
-	mu     sync.Mutex
-	health Health // under mu
+	peer  *peer  // what Host resolves to; shared by the trunks that ask the same of DNS
+	live  *live  // shared with the trunk of the config before; see Adopt
+	world *world // of the table
 }
 
 // Table is all trunks of the config. It is safe for concurrent use.
 type Table struct {
 	byName     map[string]*Trunk
-	all        []*Trunk            // by name
-	byListener map[string][]*Trunk // by name
-	peers      []*peer             // one for each host that is a name
+	all        []*Trunk // by name
+	byListener map[string]*group
+	peers      map[question]*peer
+	world      *world
 }
 
 // New resolves the policy of every trunk: its listener, its peer's host and port, its health at the start. It asks no DNS:
-// call Refresh once the process may wait, or let the first Targets do so. The config must be validated. A nil resolver is
-// the system's, a nil clock the wall clock.
-func New(cfg *config.SIP, resolver Resolver, now func() time.Time) (*Table, error) {
-	if resolver == nil {
-		resolver = System{}
+// call Refresh once the process may wait, or let the first Targets do so. The config must be validated. A nil dns is the
+// servers and the hosts file of this machine, a nil clock the wall clock.
+func New(cfg *config.Config, dns DNS, now func() time.Time) (*Table, error) {
+	if dns == nil {
+		dns = new(names.Client)
 	}
 	if now == nil {
 		now = time.Now
 	}
-	t := &Table{byName: make(map[string]*Trunk), byListener: make(map[string][]*Trunk)}
-	peers := make(map[string]*peer)
+	t := &Table{
+		byName: make(map[string]*Trunk), byListener: make(map[string]*group), peers: make(map[question]*peer),
+		world: &world{dns: dns, now: now, random: rand.IntN},
+	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Trunks)) {
-		tr, err := open(name, cfg)
+		tr, err := t.open(name, cfg)
 		if err != nil {
 			return nil, err
 		}
-		if peers[tr.Host] == nil {
-			peers[tr.Host] = newPeer(tr.Host, resolver, now)
-			t.peers = append(t.peers, peers[tr.Host])
-		}
-		tr.peer = peers[tr.Host]
 		t.byName[name] = tr
 		t.all = append(t.all, tr)
-		t.byListener[tr.Policy.Listener] = append(t.byListener[tr.Policy.Listener], tr)
+		g := t.byListener[tr.Policy.Listener]
+		if g == nil {
+			g = &group{hosts: make(map[netip.Addr]struct{})}
+			t.byListener[tr.Policy.Listener] = g
+		}
+		g.add(tr)
 	}
 	return t, nil
 }
 
+// Draw replaces the chance by which addresses of equal priority are ordered: random is uniform in [0,n) and safe for
+// concurrent use. Call it before the table is used; the default is math/rand/v2.
+func (t *Table) Draw(random func(n int) int) { t.world.random = random }
+
 // open makes one trunk from its policy.
-func open(name string, cfg *config.SIP) (*Trunk, error) {
+func (t *Table) open(name string, cfg *config.Config) (*Trunk, error) {
 	policy := cfg.Trunks[name]
-	listener, ok := cfg.Listeners[policy.Listener]
+	listener, ok := cfg.SIP.Listeners[policy.Listener]
 	if !ok {
 		return nil, fmt.Errorf("trunk %s: there is no listener %q", name, policy.Listener)
 	}
-	host, port, err := splitPeer(policy.Peer, listener.Transport)
+	host, port, err := splitPeer(policy.Peer)
 	if err != nil {
 		return nil, fmt.Errorf("trunk %s: peer %q: %w", name, policy.Peer, err)
 	}
-	every := policy.Options.Every
-	if policy.Options.Off {
-		every = 0
+	key := question{host: host}
+	if _, err := netip.ParseAddr(host); err != nil && port == 0 {
+		key.service = service(listener.Transport)
 	}
-	return &Trunk{
-		Name: name, Policy: policy, Listener: listener, Host: host, Port: port,
-		health: Health{Every: every},
-	}, nil
+	if t.peers[key] == nil {
+		t.peers[key] = newPeer(key, t.world)
+	}
+	tr := &Trunk{
+		Name: name, Policy: policy, Listener: listener, Host: host, Port: cmp.Or(port, defaultPort(listener.Transport)),
+		peer: t.peers[key], live: newLive(t.world.now()), world: t.world,
+	}
+	tr.live.govern(tr)
+	return tr, nil
 }
 
-// splitPeer reads a peer into its host, in lower case, and its port or the transport's.
-func splitPeer(peer, transport string) (host string, port uint16, err error) {
+// splitPeer reads a peer into its host, in lower case, and its port; 0: it names none.
+func splitPeer(peer string) (host string, port uint16, err error) {
 	host, text, err := config.SplitPeer(peer)
 	if err != nil {
 		return "", 0, err
 	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	host = fold(host)
 	if host == "" {
 		return "", 0, errors.New("it has no host")
 	}
-	switch {
-	case text != "":
-		n, err := strconv.ParseUint(text, 10, 16)
-		if err != nil || n == 0 {
-			return "", 0, fmt.Errorf("port %q is not 1..65535", text)
-		}
-		return host, uint16(n), nil
-	case transport == config.TLSTransport:
-		return host, portSIPS, nil
+	if text == "" {
+		return host, 0, nil
 	}
-	return host, portSIP, nil
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 {
+		return "", 0, fmt.Errorf("port %q is not 1..65535", text)
+	}
+	return host, uint16(n), nil
+}
+
+// defaultPort is that of a transport.
+func defaultPort(transport string) uint16 {
+	if transport == config.TLSTransport {
+		return portSIPS
+	}
+	return portSIP
 }
 
 // ByName finds a trunk.
@@ -142,82 +161,4 @@ func (t *Table) All() []*Trunk {
 // this peer cannot, not that the callee will not (RFC 3261 section 21.5.4).
 func (tr *Trunk) FailsOver(code int) bool {
 	return code == statusUnavailable || slices.Contains(tr.Policy.Failover.Codes, code)
-}
-
-// Acquire takes a place for one call. False means that max_calls are running already; nothing is to be released then.
-func (tr *Trunk) Acquire() bool {
-	for {
-		n := tr.live.Load()
-		if tr.Policy.MaxCalls > 0 && n >= int64(tr.Policy.MaxCalls) {
-			return false
-		}
-		if tr.live.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
-// Release gives a place back. One release too many is ignored: it must not lend a place that does not exist.
-func (tr *Trunk) Release() {
-	for {
-		n := tr.live.Load()
-		if n == 0 || tr.live.CompareAndSwap(n, n-1) {
-			return
-		}
-	}
-}
-
-// Active is the number of places taken.
-func (tr *Trunk) Active() int {
-	return int(tr.live.Load())
-}
-
-// full reports whether the next Acquire would fail.
-func (tr *Trunk) full() bool {
-	return tr.Policy.MaxCalls > 0 && tr.Active() >= tr.Policy.MaxCalls
-}
-
-// Skip is a trunk that Order left out, and why.
-type Skip struct {
-	Trunk string
-	Why   string // "all 30 places are taken"
-}
-
-// Order sorts the trunks of a route for one call: those in health as listed, then the demoted, and those that are down only
-// when nothing else is left. A full trunk, one that asked for rest (503 with Retry-After) and an unknown one are left out.
-// The reasons of everything left out come second.
-func (t *Table) Order(names []string, now time.Time) ([]*Trunk, []Skip) {
-	var order, down []*Trunk
-	var skips []Skip
-	rank := make(map[*Trunk]State, len(names))
-	for _, name := range names {
-		tr, ok := t.byName[name]
-		if !ok {
-			skips = append(skips, Skip{name, "there is no such trunk"})
-			continue
-		}
-		if _, twice := rank[tr]; twice {
-			continue
-		}
-		health := tr.Health()
-		rank[tr] = health.State(now)
-		switch rest := health.Resting(now); {
-		case tr.full():
-			skips = append(skips, Skip{name, fmt.Sprintf("all %d places are taken", tr.Policy.MaxCalls)})
-		case rest > 0:
-			skips = append(skips, Skip{name, fmt.Sprintf("it asked for rest, %s more", rest.Round(time.Second))})
-		case rank[tr] == Down:
-			down = append(down, tr)
-		default:
-			order = append(order, tr)
-		}
-	}
-	if len(order) == 0 {
-		return down, skips
-	}
-	slices.SortStableFunc(order, func(a, b *Trunk) int { return cmp.Compare(rank[a], rank[b]) })
-	for _, tr := range down {
-		skips = append(skips, Skip{tr.Name, "it is down"})
-	}
-	return order, skips
 }

@@ -1,16 +1,16 @@
 package trunk
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"tandem/internal/config"
+	"tandem/signaling/trunk/names"
 )
 
 // file has a UC side on mutual TLS with two tenants, a listener that only requests certificates, and plain gateways.
@@ -31,30 +31,49 @@ sip:
     gw: {transport: udp, address: 192.0.2.1:5060}
     gw6: {transport: tcp, address: '[2001:db8::1]:5068'}
     idle: {transport: udp, address: 192.0.2.1:5070}
-  trunks:
-    tenant-a: {listener: uc, peer: a.uc.example.com, sources: [203.0.113.0/24], tls_names: [a.uc.example.com]}
-    tenant-b: {listener: uc, peer: b.uc.example.com, sources: [203.0.113.0/24], tls_names: ['*.b.example.com', b.uc.example.com]}
-    narrow: {listener: uc, peer: 203.0.113.7, sources: [203.0.113.7], tls_names: [a.uc.example.com]}
-    lax1: {listener: lax, peer: lax.example.com:5067, sources: [203.0.113.0/24]}
-    gw1: {listener: gw, peer: 198.51.100.1, max_calls: 2}
-    gw2: {listener: gw, peer: 'GW2.example.net:5066', failover: {codes: [480]}}
-    gw3: {listener: gw, peer: 198.51.100.3, sources: [198.51.100.0/24]}
-    gw6: {listener: gw6, peer: '2001:db8::9'}
-    six: {listener: gw6, peer: '[2001:db8::A]'}
-    none: {listener: gw6, peer: gw2.example.net}
+trunks:
+  tenant-a: {listener: uc, peer: a.uc.example.com, sources: [203.0.113.0/24], tls_names: [a.uc.example.com]}
+  tenant-b: {listener: uc, peer: b.uc.example.com, sources: [203.0.113.0/24], tls_names: ['*.b.example.com', b.uc.example.com]}
+  narrow: {listener: uc, peer: 203.0.113.7, sources: [203.0.113.7], tls_names: [a.uc.example.com]}
+  lax1: {listener: lax, peer: lax.example.com:5067, sources: [203.0.113.0/24]}
+  gw1: {listener: gw, peer: 198.51.100.1, max_calls: 2}
+  gw2: {listener: gw, peer: 'GW2.example.net:5066', failover: {codes: [480]}}
+  gw3: {listener: gw, peer: 198.51.100.3, sources: [198.51.100.0/24]}
+  gw6: {listener: gw6, peer: '2001:db8::9'}
+  six: {listener: gw6, peer: '[2001:db8::A]'}
+  none: {listener: gw6, peer: gw2.example.net}
 `
 
-// dns is a resolver whose answers the test sets. Each question is told on asked, if that is set, and then waits for gate.
+// dns is a DNS whose answers the test sets; they hold for a minute. Each question for addresses is told on asked, if that is
+// set, and then waits for gate.
 type dns struct {
-	mu      sync.Mutex
-	answers map[string][]string
-	err     error
-	count   int
-	gate    chan struct{}
-	asked   chan string
+	mu       sync.Mutex
+	services map[string][]names.Service
+	answers  map[string][]string
+	local    map[string]string
+	err      error
+	failing  map[string]error // questions that fail, by name
+	count    int
+	gate     chan struct{}
+	asked    chan string
 }
 
-func (d *dns) LookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
+// testLife is how long the answers of the fake hold.
+const testLife = time.Minute
+
+func (d *dns) Services(_ context.Context, name string) ([]names.Service, time.Duration, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := cmp.Or(d.failing[name], d.err); err != nil {
+		return nil, 0, err
+	}
+	if len(d.services[name]) == 0 {
+		return nil, testLife, names.ErrNone
+	}
+	return slices.Clone(d.services[name]), testLife, nil
+}
+
+func (d *dns) Addresses(ctx context.Context, host string) ([]netip.Addr, time.Duration, error) {
 	if d.asked != nil {
 		d.asked <- host
 	}
@@ -62,19 +81,33 @@ func (d *dns) LookupHost(ctx context.Context, host string) ([]netip.Addr, error)
 		select {
 		case <-d.gate:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, 0, ctx.Err()
 		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.count++
+	if err := cmp.Or(d.failing[host], d.err); err != nil {
+		return nil, 0, err
+	}
 	var list []netip.Addr
 	for _, a := range d.answers[host] {
 		list = append(list, netip.MustParseAddr(a))
 	}
-	return list, d.err
+	if len(list) == 0 {
+		return nil, 0, names.ErrNone
+	}
+	return list, testLife, nil
 }
 
+func (d *dns) Local(host string) []netip.Addr {
+	if a, ok := d.local[host]; ok {
+		return []netip.Addr{netip.MustParseAddr(a)}
+	}
+	return nil
+}
+
+// set makes one host the only one that has addresses, and err what every question gets.
 func (d *dns) set(host string, err error, answers ...string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -82,6 +115,14 @@ func (d *dns) set(host string, err error, answers ...string) {
 	d.err = err
 }
 
+// change changes the answers.
+func (d *dns) change(f func(*dns)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f(d)
+}
+
+// questions is how often addresses were asked for.
 func (d *dns) questions() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -111,13 +152,19 @@ func (c *clock) advance(d time.Duration) time.Time {
 	return c.at
 }
 
-func table(t testing.TB, resolver Resolver, clk *clock) *Table {
+func table(t testing.TB, dns DNS, clk *clock) *Table {
+	t.Helper()
+	return tableOf(t, file, dns, clk)
+}
+
+// tableOf is the table of a config. Chance is that of a fixed seed.
+func tableOf(t testing.TB, file string, dns DNS, clk *clock) *Table {
 	t.Helper()
 	c, err := config.Parse("t.yaml", []byte(file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	tab, err := New(&c.SIP, resolver, clk.now)
+	tab, err := New(c, dns, clk.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +204,7 @@ func TestTrunkThatCannotBeResolvedIsNamed(t *testing.T) {
 		`trunk x: peer ":5060": it has no host`:                                      {Listener: "l", Peer: ":5060"},
 		`trunk x: peer "[2001:db8::1": address [2001:db8::1: missing ']' in address`: {Listener: "l", Peer: "[2001:db8::1"},
 	} {
-		_, err := New(&config.SIP{Listeners: listeners, Trunks: map[string]config.Trunk{"x": tr}}, nil, nil)
+		_, err := New(&config.Config{SIP: config.SIP{Listeners: listeners}, Trunks: map[string]config.Trunk{"x": tr}}, nil, nil)
 		if err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
@@ -174,69 +221,6 @@ func TestAllTrunksComeInTheOrderOfTheirNames(t *testing.T) {
 	}
 }
 
-// fillUp takes places until there are no more, and counts them.
-func fillUp(tr *Trunk) (n int) {
-	for tr.Acquire() {
-		n++
-	}
-	return n
-}
-
-func TestFullTrunkTakesNoCallUntilOneIsReleased(t *testing.T) {
-	tr := trunkOf(t, table(t, &dns{}, newClock()), "gw1")
-	if n := fillUp(tr); n != 2 || tr.Active() != 2 {
-		t.Fatalf("%d places given, %d taken of 2", n, tr.Active())
-	}
-	tr.Release()
-	if fillUp(tr) != 1 {
-		t.Error("a released place was not given again")
-	}
-}
-
-func TestOneReleaseTooManyLendsNoPlace(t *testing.T) {
-	tr := trunkOf(t, table(t, &dns{}, newClock()), "gw1")
-	tr.Release()
-	if tr.Active() != 0 {
-		t.Errorf("%d places are taken", tr.Active())
-	}
-	if n := fillUp(tr); n != 2 {
-		t.Errorf("%d places given of 2", n)
-	}
-}
-
-func TestCapHoldsUnderConcurrentCalls(t *testing.T) {
-	tr := trunkOf(t, table(t, &dns{}, newClock()), "gw1")
-	var taken atomic.Int64
-	var calls sync.WaitGroup
-	for range 100 {
-		calls.Go(func() {
-			if tr.Acquire() {
-				taken.Add(1)
-			}
-		})
-	}
-	calls.Wait()
-	if taken.Load() != 2 || tr.Active() != 2 {
-		t.Errorf("%d places given, %d taken of 2", taken.Load(), tr.Active())
-	}
-	for range 100 {
-		calls.Go(tr.Release)
-	}
-	calls.Wait()
-	if tr.Active() != 0 {
-		t.Errorf("%d places are left taken", tr.Active())
-	}
-}
-
-func TestTrunkWithoutCapIsNeverFull(t *testing.T) {
-	tr := trunkOf(t, table(t, &dns{}, newClock()), "gw3")
-	for range 1000 {
-		if !tr.Acquire() {
-			t.Fatalf("full at %d", tr.Active())
-		}
-	}
-}
-
 func TestFailoverFollowsTheTrunksCodesAnd503(t *testing.T) {
 	tab := table(t, &dns{}, newClock())
 	for _, tc := range []struct {
@@ -250,81 +234,5 @@ func TestFailoverFollowsTheTrunksCodesAnd503(t *testing.T) {
 		if got := trunkOf(t, tab, tc.trunk).FailsOver(tc.code); got != tc.want {
 			t.Errorf("%s: FailsOver(%d) = %v", tc.trunk, tc.code, got)
 		}
-	}
-}
-
-// ordered calls Order and writes the outcome as "gw1 gw2 | gw3: it is down".
-func ordered(tab *Table, now time.Time, names ...string) string {
-	order, skips := tab.Order(names, now)
-	var out, why []string
-	for _, tr := range order {
-		out = append(out, tr.Name)
-	}
-	for _, s := range skips {
-		why = append(why, s.Trunk+": "+s.Why)
-	}
-	return strings.Join(out, " ") + " | " + strings.Join(why, "; ")
-}
-
-// sink makes a trunk go down.
-func sink(tr *Trunk, now time.Time) {
-	for range downAfter {
-		tr.Missed(now)
-	}
-}
-
-func TestOrderPutsTheHealthyFirstAndLeavesOutWhatCannotTakeACall(t *testing.T) {
-	clk := newClock()
-	now := clk.now()
-	for _, tc := range []struct {
-		name  string
-		spoil func(tab *Table)
-		want  string
-	}{
-		{"all up: as listed", func(*Table) {}, "gw3 gw1 gw2 | "},
-		{"a demoted one is last", func(tab *Table) {
-			trunkOf(t, tab, "gw3").Answered(503, now)
-		}, "gw1 gw2 gw3 | "},
-		{"several demoted keep their order", func(tab *Table) {
-			trunkOf(t, tab, "gw3").Answered(503, now)
-			trunkOf(t, tab, "gw1").Answered(503, now)
-		}, "gw2 gw3 gw1 | "},
-		{"one that is down is not tried", func(tab *Table) {
-			sink(trunkOf(t, tab, "gw3"), now)
-		}, "gw1 gw2 | gw3: it is down"},
-		{"a demoted one is better than one that is down", func(tab *Table) {
-			sink(trunkOf(t, tab, "gw3"), now)
-			sink(trunkOf(t, tab, "gw1"), now)
-			trunkOf(t, tab, "gw2").Answered(503, now)
-		}, "gw2 | gw3: it is down; gw1: it is down"},
-		{"those that are down are tried when nothing else is left", func(tab *Table) {
-			for _, name := range []string{"gw1", "gw2", "gw3"} {
-				sink(trunkOf(t, tab, name), now)
-			}
-		}, "gw3 gw1 gw2 | "},
-		{"a full one is skipped", func(tab *Table) {
-			trunkOf(t, tab, "gw1").Acquire()
-			trunkOf(t, tab, "gw1").Acquire()
-		}, "gw3 gw2 | gw1: all 2 places are taken"},
-		{"one that asked for rest is skipped", func(tab *Table) {
-			trunkOf(t, tab, "gw3").Answered(503, now)
-			trunkOf(t, tab, "gw3").RetryAfter(120*time.Second, now)
-		}, "gw1 gw2 | gw3: it asked for rest, 2m0s more"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			tab := table(t, &dns{}, clk)
-			tc.spoil(tab)
-			if got := ordered(tab, now, "gw3", "gw1", "gw2"); got != tc.want {
-				t.Errorf("got %q, want %q", got, tc.want)
-			}
-		})
-	}
-}
-
-func TestOrderNamesEachTrunkOnceAndUnknownOnesAsSuch(t *testing.T) {
-	clk := newClock()
-	tab := table(t, &dns{}, clk)
-	if got, want := ordered(tab, clk.now(), "gw1", "gw9", "gw1"), "gw1 | gw9: there is no such trunk"; got != want {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }
