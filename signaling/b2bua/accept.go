@@ -45,7 +45,7 @@ func (c *call) unacknowledged(l *leg, s *served) {
 		return
 	}
 	c.log.Warn("no ACK", "leg", l.name)
-	c.hangUp(408, "no ACK")
+	c.hangUp(408, "no ACK", l.String())
 }
 
 // settled forgets the open INVITE of a leg.
@@ -78,6 +78,9 @@ func (c *call) acked(l *leg, in *guard.Inbound) {
 func (c *call) acknowledge(l *leg, seq uint32) {
 	req, err := l.d.request(sip.ACK, seq)
 	if err == nil {
+		for _, h := range l.proof {
+			req.AppendHeader(h)
+		}
 		err = c.b.o.Stack.Ack(req, *c.way(l))
 	}
 	if err != nil {

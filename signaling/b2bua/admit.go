@@ -82,18 +82,33 @@ func (b *B2BUA) inside(in *guard.Inbound, tag string) {
 	}
 }
 
-// admit starts a call, unless there is no room for one.
+// admit starts a call, unless there is no room for one. While it drains a node takes no new call at all, not even an
+// emergency call: the peers learn so from our OPTIONS, and another node takes it at once.
 func (b *B2BUA) admit(in *guard.Inbound) {
 	if b.draining.Load() {
 		b.answer(in, 503, retryAfter(b.soon()))
 		return
 	}
+	v := b.seen.Load()
+	tr, why := v.trunks.Identify(in.Listener, in.Source.Addr(), proven(in))
+	if tr == nil {
+		b.count(DropStranger)
+		b.log.Info("refused: no trunk", "source", in.Source, "listener", in.Listener, "why", why)
+		b.answer(in, 403, nil)
+		return
+	}
+	user, ok := b.authenticated(v, tr, in)
+	if !ok {
+		return
+	}
 	id := b.newTag()
 	in.SetLocalTag(id)
-	c := newCall(b, id)
-	c.a = &leg{name: legA, open: &served{in: in, seq: cseq(in.Req)}}
+	c := newCall(b, v, id)
+	c.a = &leg{name: legA, trunk: tr, open: &served{in: in, seq: cseq(in.Req)}}
+	c.rec.From, c.rec.Source, c.rec.User = tr.Name, in.Source.String(), user
 	c.counted = true
-	if b.active.Add(1) > int64(b.limit()) || !b.enter(c) {
+	active := int(b.active.Add(1))
+	if c.surplus = active > b.limit(); active > b.limit()+emergencyReserve || !b.enter(c) {
 		b.active.Add(-1)
 		b.count(DropLimit)
 		b.answer(in, 503, retryAfter(b.soon()))
@@ -111,9 +126,10 @@ func (b *B2BUA) admit(in *guard.Inbound) {
 func (b *B2BUA) enter(c *call) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.calls) >= overTimes*b.limit() {
+	if len(b.calls) >= overTimes*(b.limit()+emergencyReserve) {
 		return false
 	}
+	b.hold(c.v)
 	b.calls[c.id] = c
 	b.dialogs[c.id] = member{c, c.a}
 	return true

@@ -11,16 +11,18 @@
 //
 // What does not live here: sockets, transactions and the validity of messages (guard), bodies (sdp), who a peer is and
 // whether it lives (trunk), where a number leads (route), and a single packet of media (the relay, over internal/control).
-// Late offer, PRACK, UPDATE, INFO, REFER and digest are not spoken: such requests are refused in a way that peers
-// understand.
+// Late offer, PRACK, UPDATE, INFO and REFER are not spoken: such requests are refused in a way that peers understand. How
+// digest is computed is signaling/digest's affair; who is asked and who answers is decided here.
 package b2bua
 
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -36,18 +38,20 @@ import (
 	"tandem/signaling/trunk"
 )
 
-// Options are what a B2BUA works with. Config, Stack, Relay, Trunks and Routes are required.
+// Options are what a B2BUA works with. Config, Stack, Relay, Trunks and Routes are required; Config, Trunks and Routes are
+// those of the start, Reload brings others.
 type Options struct {
 	Config   *config.Config
 	Stack    Stack
 	Relay    Relay
 	Trunks   *trunk.Table
 	Routes   *route.Table
-	Resolver trunk.Resolver   // of names in Contact and c=; nil: the system's
-	Node     string           // begins every local tag and owns the relay's sessions; empty: Config.Node
-	OnRecord func(CallRecord) // takes the record of each call at its end; must not block
-	Metrics  Metrics          // nil: only Stats counts
-	Log      *slog.Logger     // nil: slog.Default
+	Resolver trunk.Resolver                 // of names in Contact and c=; nil: the system's
+	Identity func(trunk string) *tls.Config // of connections that are opened for a trunk, where it has its own; asked at New and Reload
+	Node     string                         // begins every local tag and owns the relay's sessions; empty: Config.Node
+	OnRecord func(CallRecord)               // takes the record of each call at its end; must not block
+	Metrics  Metrics                        // nil: only Stats counts
+	Log      *slog.Logger                   // nil: slog.Default
 	Timers   Timers
 	Now      func() time.Time // nil: time.Now
 	Rand     io.Reader        // of keys and tags; nil: crypto/rand
@@ -59,6 +63,10 @@ const (
 	overTimes    = 2    // calls in the table for each that may be active: those that ended wait for answers up to 32 s
 	parkedCalls  = 1024 // CANCELs without their INVITE
 	tagRandom    = 12   // bytes: a tag that can be guessed is a call that can be ended
+
+	// emergencyReserve are calls beyond limits.calls that are looked at all the same: only their route tells whether one is an
+	// emergency call. Any other is refused then.
+	emergencyReserve = 64
 )
 
 var errNoAddress = errors.New("no address of the family in use")
@@ -76,8 +84,12 @@ type B2BUA struct {
 	parked   map[inviteKey]*earlyCancel // CANCELs that overtook their INVITE
 	unclosed map[string]bool            // sessions whose end the relay has not confirmed
 	boot     string                     // of the relay, at the last hello
+	running  map[*view]int              // calls in the table, by what they see
+	states   map[string]trunk.State     // of each trunk, as the log has it
 
-	active   atomic.Int64 // calls that are not over
+	seen     atomic.Pointer[view]           // what new calls see; written under mu
+	known    atomic.Pointer[[]*trunk.Table] // of seen and running; written under mu
+	active   atomic.Int64                   // calls that are not over
 	draining atomic.Bool
 	closing  atomic.Bool
 	counters counters
@@ -122,10 +134,11 @@ func New(o Options) (*B2BUA, error) {
 		o.Rand = rand.Reader
 	}
 	b := &B2BUA{
-		o: o, log: o.Log, t: o.Timers.defaults(),
+		o: o, log: o.Log, t: o.Timers.defaults(), running: map[*view]int{}, states: map[string]trunk.State{},
 		calls: map[string]*call{}, dialogs: map[string]member{}, sessions: map[string]*call{},
 		parked: map[inviteKey]*earlyCancel{}, unclosed: map[string]bool{}, stop: make(chan struct{}),
 	}
+	b.Reload(o.Config, o.Trunks, o.Routes)
 	b.work.Go(b.poll)
 	b.work.Go(b.sweep)
 	return b, nil
@@ -144,7 +157,7 @@ func (b *B2BUA) Close(ctx context.Context) error {
 	}
 	b.Drain(true)
 	for _, c := range b.all() {
-		c.postOwn(func() { c.hangUp(503, "shutting down") })
+		c.postOwn(func() { c.hangUp(503, "shutting down", "") })
 	}
 	close(b.stop)
 	done := make(chan struct{})
@@ -177,7 +190,7 @@ func (b *B2BUA) all() []*call {
 
 // limit is the most calls at once.
 func (b *B2BUA) limit() int {
-	if n := b.o.Config.SIP.Limits.Calls; n > 0 {
+	if n := b.seen.Load().cfg.SIP.Limits.Calls; n > 0 {
 		return n
 	}
 	return defaultCalls
@@ -223,6 +236,10 @@ func (b *B2BUA) forget(c *call) {
 	b.over(c)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.calls[c.id] != c {
+		return
+	}
+	b.drop(c.v)
 	delete(b.calls, c.id)
 	delete(b.dialogs, c.id)
 	if c.peer != nil {
@@ -299,7 +316,11 @@ func (b *B2BUA) MediaEvent(method string, e control.Event) {
 			return
 		}
 		c.log.Info("media timeout", "leg", e.Leg, "after", e.After, "silent_ms", e.SilentMS)
-		c.hangUp(408, "media timeout")
+		silent := c.a
+		if e.Leg == legB && c.peer != nil {
+			silent = c.peer
+		}
+		c.hangUp(408, "media timeout", fmt.Sprintf("nothing heard from %s for %d ms", silent, e.SilentMS))
 	})
 }
 

@@ -28,6 +28,7 @@ func (c *call) byed(l *leg, in *guard.Inbound) {
 	c.endServed(l)
 	if c.phase < Answered { // a BYE inside the early dialog (RFC 3261 section 15.1.1): as good as a CANCEL
 		c.abandonAll("the caller hung up", reasons(in.Req)...)
+		c.rec.Cause = q850(in.Req)
 		c.rejectBy(487, byCaller, "BYE before the answer", nil)
 		return
 	}
@@ -36,27 +37,32 @@ func (c *call) byed(l *leg, in *guard.Inbound) {
 		by = byCallee
 	}
 	why := reasons(in.Req)
-	c.rec.Cause = max(c.rec.Cause, q850(in.Req))
+	c.rec.Cause = q850(in.Req)
 	if o := c.other(l); o != nil {
 		c.sendBYE(o, why)
 	}
 	c.finish(200, by, "BYE")
 }
 
-// hangUp ends both sides, for a reason of ours.
-func (c *call) hangUp(code int, text string) {
+// hangUp ends both sides, for a reason of ours. The peers hear the text; detail is for the record alone, as it may name the
+// other side.
+func (c *call) hangUp(code int, text, detail string) {
+	why := text
+	if detail != "" {
+		why += ": " + detail
+	}
 	switch {
 	case c.phase == Over:
 		return
 	case c.phase < Answered:
-		c.abandonAll(text)
-		c.reject(code, text, nil)
+		c.abandonAll(why)
+		c.turnAway(code, causeOf(code), why)
 		return
 	}
 	for _, l := range []*leg{c.a, c.peer} {
 		c.sendBYE(l, reasonSIP(code, text))
 	}
-	c.finish(code, byUs, text)
+	c.finish(code, byUs, why)
 }
 
 // sendBYE ends one leg. Towards the caller it waits until our 2xx is acknowledged or will never be: before that a UAS may
@@ -79,7 +85,7 @@ func (c *call) sendBYE(l *leg, why []reason) {
 	for _, r := range why {
 		req.AppendHeader(r.header())
 	}
-	c.send(c.way(l), req, func(res *sip.Response, err error) {
+	c.send(l, c.way(l), req, func(res *sip.Response, err error) {
 		if err != nil {
 			c.log.Info("BYE not answered", "leg", l.name, "error", err)
 		}

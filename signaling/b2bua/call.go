@@ -6,7 +6,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
+
 	"tandem/signaling/guard"
+	"tandem/signaling/route"
 	"tandem/signaling/trunk"
 )
 
@@ -21,6 +24,7 @@ const (
 // alone; the rest of the process sees info, and posts.
 type call struct {
 	b    *B2BUA
+	v    *view // what held at its INVITE, to its end
 	id   string
 	box  chan func() // what to do next, in the order it came
 	log  *slog.Logger
@@ -28,16 +32,18 @@ type call struct {
 
 	timers *deadlines
 	phase  Phase
-	called string // numbers as they go into the B leg
+	called string // numbers: as they came, then as they go into the B leg
 	caller string
 
 	a        *leg
-	firstSeq uint32     // CSeq number of the INVITE that made the call
-	try      *attempt   // the one in progress; nil before and between
-	peer     *leg       // of the attempt that answered
-	attempts []*attempt // every one whose transaction may still speak
-	queue    []*trunk.Trunk
-	forwards int // Max-Forwards towards B
+	firstSeq uint32      // CSeq number of the INVITE that made the call
+	try      *attempt    // the one in progress; nil before and between
+	peer     *leg        // of the attempt that answered
+	attempts []*attempt  // every one whose transaction may still speak
+	place    place       // on the trunk by which it entered
+	turn     *turn       // of the trunk that is tried or that answered; nil before and between
+	queue    []route.Hop // trunks that are left
+	forwards int         // Max-Forwards towards B
 
 	session *session
 	opened  int   // sessions so far: part of the next one's id
@@ -47,6 +53,7 @@ type call struct {
 	ring    *deadline // Timer C (RFC 3261 section 16.6, item 11), over all trunks
 	waiting int       // requests of ours that have no final answer yet
 	counted bool      // holds a place of limits.calls
+	surplus bool      // beyond limits.calls: good for an emergency call only
 	last    int       // status of the trunk that failed last
 	said    []reason  // the Reason it gave
 	rec     CallRecord
@@ -65,12 +72,16 @@ type leg struct {
 	egress *guard.Egress // where requests go; nil: to be found again
 	parked []func()      // what waits for the ACK of open, which it overtook
 	unpark *deadline
-	bye    *goodbye // to be sent once the ACK is here
-	ended  bool     // a BYE was sent or received
+	proof  []sip.Header // what our latest INVITE proved us with: its ACK carries the same (RFC 3261 section 22.1)
+	bye    *goodbye     // to be sent once the ACK is here
+	ended  bool         // a BYE was sent or received
 }
 
-func newCall(b *B2BUA, id string) *call {
-	c := &call{b: b, id: id, box: make(chan func(), mailboxSize), log: b.log.With("call", id), timers: newDeadlines(b.o.Now)}
+// String names a leg in a record.
+func (l *leg) String() string { return "leg " + l.name + " (trunk " + l.trunk.Name + ")" }
+
+func newCall(b *B2BUA, v *view, id string) *call {
+	c := &call{b: b, v: v, id: id, box: make(chan func(), mailboxSize), log: b.log.With("call", id), timers: newDeadlines(b.o.Now)}
 	c.rec = CallRecord{Call: id, Node: b.o.Node, Start: b.o.Now()}
 	return c
 }
@@ -158,11 +169,9 @@ func (c *call) finish(code int, by, why string) {
 	c.timers.stop(c.ring)
 	for _, at := range c.attempts {
 		c.timers.stop(at.timer)
-		at.release()
 	}
-	if c.a != nil && c.a.trunk != nil {
-		c.a.trunk.Release()
-	}
+	c.endTurn()
+	c.place.give()
 	c.timers.after(c.b.t.giveUp(), func() { c.gone = true })
 	c.b.over(c)
 	c.complete(code, by, why, c.closeSession())

@@ -114,7 +114,7 @@ func TestAnswerNeverAcknowledgedEndsBothSides(t *testing.T) {
 	w.gw1.reply(inv, "200 OK", "x", sdpOf("198.51.100.20", 6000, ""))
 	w.gw1.reply(w.gw1.next("BYE"), "200 OK", "", "")
 	w.caller.reply(w.caller.next("BYE"), "200 OK", "", "")
-	if r := w.record(); r.By != "tandem" || r.Why != "no ACK" {
+	if r := w.record(); r.By != "tandem" || r.Why != "no ACK: leg a (trunk alice)" {
 		t.Errorf("record %+v", r)
 	}
 	w.gone()

@@ -12,7 +12,7 @@ import (
 // quick makes every trunk wait only this long for an 18x.
 func quick(d time.Duration) func(*config.Config, *Timers) {
 	return func(c *config.Config, _ *Timers) {
-		for name := range c.SIP.Trunks {
+		for name := range c.Trunks {
 			edit(c, name, func(tr *config.Trunk) { tr.Failover.Timeout = d })
 		}
 	}
@@ -143,8 +143,8 @@ func TestSilenceOfTheLastTrunkIsNotExplainedByAnother(t *testing.T) {
 	w.gw1.reply(w.gw1.next("INVITE"), "503 Service Unavailable", "x", "", "Reason: Q.850;cause=34")
 	silent := w.gw2.next("INVITE")
 	res := w.caller.next("504")
-	if got := res.get("Reason"); got != "" {
-		t.Errorf("Reason %q is that of the first trunk", got)
+	if got := res.get("Reason"); got != "Q.850;cause=102" {
+		t.Errorf("Reason %q, want our own; 34 is that of the first trunk", got)
 	}
 	a.ackFailure(res)
 	w.gw2.reply(silent, "487 Request Terminated", "x", "")

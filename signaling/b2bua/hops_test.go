@@ -103,7 +103,7 @@ func TestTrunkThatNeverAnswersIsDown(t *testing.T) {
 			synctest.Wait()
 			p.stack.end()
 		}
-		if tr, _ := p.b.o.Trunks.ByName("b1"); tr.State(time.Now()).String() != "down" {
+		if tr, _ := p.b.seen.Load().trunks.ByName("b1"); tr.State(time.Now()).String() != "down" {
 			t.Errorf("after six misses the trunk is %s", tr.State(time.Now()))
 		}
 		p.over(t)

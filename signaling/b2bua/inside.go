@@ -15,6 +15,12 @@ import (
 // arrived is a request of a peer inside a dialog, as it leaves the mailbox. What overtook the ACK of our 2xx waits for it.
 func (c *call) arrived(l *leg, in *guard.Inbound) {
 	req := in.Req
+	if !c.fromPeer(l, in) {
+		c.b.count(DropForeign)
+		c.log.Warn("request from a foreign source", "leg", l.name, "trunk", l.trunk.Name, "method", string(req.Method), "source", in.Source)
+		c.decide(in, 403, nil)
+		return
+	}
 	if !l.d.owns(req) {
 		c.decide(in, 481, nil)
 		return
@@ -32,6 +38,27 @@ func (c *call) arrived(l *leg, in *guard.Inbound) {
 		return
 	}
 	c.take(l, in)
+}
+
+// fromPeer reports whether a request comes from where the dialog's trunk is: the address that the dialog began with, the
+// one that our own requests go to, or any source of the trunk, in the config of the call or in that of today. A pool may
+// send from each of its members; for anybody else the tags would be the only secret.
+func (c *call) fromPeer(l *leg, in *guard.Inbound) bool {
+	src := in.Source.Addr().Unmap()
+	if src == l.d.Peer.Addr().Unmap() || l.egress != nil && src == l.egress.Dest.Addr().Unmap() {
+		return true
+	}
+	for _, p := range l.trunk.Policy.Sources {
+		if p.Contains(src) {
+			return true
+		}
+	}
+	for _, v := range []*view{c.v, c.b.seen.Load()} {
+		if tr, _ := v.trunks.Identify(in.Listener, src, proven(in)); tr != nil && tr.Name == l.trunk.Name {
+			return true
+		}
+	}
+	return false
 }
 
 // take handles a request whose turn it is.
@@ -72,10 +99,12 @@ func (c *call) cancelled(l *leg, cancel *sip.Request, seq uint32) {
 		c.settled(l)
 		l.ended = true
 		c.sendBYE(c.peer, why)
+		c.rec.Cause = q850(cancel)
 		c.finish(487, byCaller, "CANCEL")
 		return
 	}
 	c.abandonAll("the caller gave up", why...)
+	c.rec.Cause = q850(cancel)
 	c.rejectBy(487, byCaller, "CANCEL", nil)
 }
 
@@ -95,7 +124,8 @@ func (c *call) way(l *leg) *guard.Egress {
 		return l.egress
 	}
 	tr := l.trunk
-	e := &guard.Egress{Listener: tr.Policy.Listener, Dest: l.d.Peer, ServerName: l.d.Server, TLSNames: tr.Policy.TLSNames}
+	way := c.v.egress(tr, l.d.Peer, l.d.Server)
+	e := &way
 	l.egress = e
 	ctx, cancel := c.b.patience()
 	defer cancel()
@@ -105,20 +135,20 @@ func (c *call) way(l *leg) *guard.Egress {
 		}
 	}
 	host, port := l.d.hop()
-	if port == 0 {
-		port = uint16(defaultPort(tr.Listener.Transport))
-	}
 	if host == "" || natted(tr) && len(l.d.Routes) == 0 {
-		return e
-	}
-	if addr, ok := literal(host); ok {
-		e.Dest = netip.AddrPortFrom(addr, port)
 		return e
 	}
 	if sameHost(host, tr.Host) {
 		if list, _, err := tr.Targets(ctx); err == nil {
-			e.Dest = netip.AddrPortFrom(list[0].Addr(), port)
+			e.Dest = nearest(list, l.d.Peer.Addr(), port)
 		}
+		return e
+	}
+	if port == 0 {
+		port = uint16(defaultPort(tr.Listener.Transport))
+	}
+	if addr, ok := literal(host); ok {
+		e.Dest = netip.AddrPortFrom(addr, port)
 		return e
 	}
 	addr, err := c.b.lookup(ctx, host, tr.Listener.Address.Addr().Is4())
@@ -128,6 +158,22 @@ func (c *call) way(l *leg) *guard.Egress {
 	}
 	e.Dest = netip.AddrPortFrom(addr, port)
 	return e
+}
+
+// nearest picks the one of a peer's addresses with which the dialog began, as each may be a machine of its own; else the
+// first. Port 0 means the one where calls to the peer go.
+func nearest(list []netip.AddrPort, peer netip.Addr, port uint16) netip.AddrPort {
+	pick := list[0]
+	for _, a := range list {
+		if a.Addr() == peer.Unmap() {
+			pick = a
+			break
+		}
+	}
+	if port != 0 {
+		pick = netip.AddrPortFrom(pick.Addr(), port)
+	}
+	return pick
 }
 
 // lookup resolves a name to an address of one family; an address stands for itself.

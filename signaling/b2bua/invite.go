@@ -30,35 +30,16 @@ func (c *call) invited(in *guard.Inbound) {
 	if err := c.respond(in, 100, nil); err != nil {
 		c.log.Debug("100 not sent", "error", err)
 	}
-	if !c.identified(in) || !c.understood(in) || !c.routed(in) {
+	if !c.understood(in) || !c.routed() || !c.entered() {
 		return
 	}
-	wait := c.b.o.Config.SIP.Limits.RingTimeout
+	wait := c.v.cfg.SIP.Limits.RingTimeout
 	if wait <= 0 {
 		wait = defaultRing
 	}
 	c.ring = c.timers.after(wait, c.ringTimeout)
 	c.publish()
 	c.nextTrunk()
-}
-
-// identified finds the trunk by which the call enters.
-func (c *call) identified(in *guard.Inbound) bool {
-	tr, why := c.b.o.Trunks.Identify(in.Listener, in.Source.Addr(), proven(in))
-	if tr == nil {
-		c.b.count(DropStranger)
-		c.log.Info("refused: no trunk", "source", in.Source, "listener", in.Listener, "why", why)
-		c.reject(403, "", nil)
-		return false
-	}
-	if !tr.Acquire() {
-		c.log.Warn("refused: the trunk is full", "trunk", tr.Name, "max_calls", tr.Policy.MaxCalls)
-		c.reject(503, "", retryAfter(c.b.soon()))
-		return false
-	}
-	c.a.trunk = tr
-	c.rec.From = tr.Name
-	return true
 }
 
 // understood reads the request: dialog, numbers, offer.
@@ -139,28 +120,6 @@ func (c *call) rejectINVITE(l *leg, code int, why string, with func(*sip.Respons
 	c.reject(code, why, with)
 }
 
-// routed finds the trunks to try.
-func (c *call) routed(in *guard.Inbound) bool {
-	d, ok := c.b.o.Routes.Decide(c.a.trunk.Name, c.called)
-	c.rec.Route = d.Route
-	if !ok {
-		c.log.Info("refused: no route", "trunk", c.a.trunk.Name, "called", c.called, "why", d.Reason)
-		c.reject(404, "no route", nil)
-		return false
-	}
-	order, skips := c.b.o.Trunks.Order(d.Trunks, c.b.o.Now())
-	for _, s := range skips {
-		c.rec.Tried = append(c.rec.Tried, TrunkTry{Trunk: s.Trunk, Why: s.Why, Skipped: true})
-	}
-	c.queue = order
-	if len(order) == 0 {
-		c.log.Warn("refused: no trunk is usable", "route", d.Route)
-		c.reject(503, "no trunk is usable", retryAfter(c.b.soon()))
-		return false
-	}
-	return true
-}
-
 // reject answers the caller's INVITE with a failure and ends the call.
 func (c *call) reject(code int, why string, with func(*sip.Response)) {
 	c.rejectBy(code, byUs, why, with)
@@ -177,6 +136,10 @@ func (c *call) ringTimeout() {
 	if c.phase >= Answered {
 		return
 	}
+	cause := causeExpired
+	if c.phase == Ringing {
+		cause = causeNoAnswer
+	}
 	c.abandonAll("ring timeout")
-	c.reject(408, "ring timeout", nil)
+	c.turnAway(408, cause, "ring timeout")
 }

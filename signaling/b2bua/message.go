@@ -33,7 +33,8 @@ func (c *call) addOurs(m sip.Message, listener string) {
 	m.AppendHeader(sip.NewHeader("Allow", allow))
 }
 
-// addContact adds our Contact: the listener's advertised host and port, and its transport.
+// addContact adds our Contact: the listener's advertised host and port, and its transport. That is what peers know us by;
+// Teams wants our name there and never an address. We end every dialog ourselves, so there is no Record-Route of ours.
 func (c *call) addContact(m sip.Message, listener string) {
 	m.AppendHeader(c.b.contact(listener))
 }

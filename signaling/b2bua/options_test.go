@@ -44,7 +44,7 @@ func TestMediaTimeoutEndsBothSidesWithAReason(t *testing.T) {
 	w.call()
 	w.b.MediaEvent(control.EventPinned, control.Event{Session: w.relay.opened(0).ID})
 	w.b.MediaEvent(control.EventTimeout, control.Event{Session: "another"})
-	w.b.MediaEvent(control.EventTimeout, control.Event{Session: w.relay.opened(0).ID, Leg: "b", After: "running"})
+	w.b.MediaEvent(control.EventTimeout, control.Event{Session: w.relay.opened(0).ID, Leg: "b", After: "running", SilentMS: 60000})
 	for _, p := range []*peer{w.caller, w.gw1} {
 		bye := p.next("BYE")
 		if bye.get("Reason") != `SIP;cause=408;text="media timeout"` {
@@ -52,7 +52,7 @@ func TestMediaTimeoutEndsBothSidesWithAReason(t *testing.T) {
 		}
 		p.reply(bye, "200 OK", "", "")
 	}
-	if r := w.record(); r.By != "tandem" || r.Why != "media timeout" || r.Call != w.relay.opened(0).ID {
+	if r := w.record(); r.By != "tandem" || r.Why != "media timeout: nothing heard from leg b (trunk gw1) for 60000 ms" || r.Call != w.relay.opened(0).ID {
 		t.Errorf("record %+v", r)
 	}
 	w.gone()

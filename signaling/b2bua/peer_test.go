@@ -23,6 +23,8 @@ type peer struct {
 	addr netip.AddrPort
 	in   chan message
 	seen []message // what next took, in order
+
+	stream *streamSide // over TCP; nil: conn
 }
 
 // message is a SIP message as lines.
@@ -36,7 +38,12 @@ type message struct {
 
 func newPeer(t testing.TB, name string) *peer {
 	t.Helper()
-	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	return newPeerAt(t, name, "127.0.0.1")
+}
+
+func newPeerAt(t testing.TB, name, addr string) *peer {
+	t.Helper()
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), 0)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,6 +177,10 @@ func (p *peer) send(to netip.AddrPort, start string, lines []string, body string
 	}
 	lines = append(lines, fmt.Sprintf("Content-Length: %d", len(body)))
 	raw := start + "\r\n" + strings.Join(lines, "\r\n") + "\r\n\r\n" + body
+	if p.stream != nil {
+		p.stream.write(p.t, raw)
+		return
+	}
 	if _, err := p.conn.WriteToUDPAddrPort([]byte(raw), to); err != nil {
 		p.t.Fatalf("%s: %v", p.name, err)
 	}

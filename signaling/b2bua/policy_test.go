@@ -2,6 +2,7 @@ package b2bua
 
 import (
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -231,7 +232,7 @@ func TestNumbersAndNamesAreReencoded(t *testing.T) {
 	if !strings.HasPrefix(inv.start, "INVITE sip:+43%20123%23@carrier.example;user=phone SIP/2.0") {
 		t.Errorf("%q", inv.start)
 	}
-	if from := inv.get("From"); !strings.HasPrefix(from, `"A \"quoted\" <name>" <sip:+431@carrier.example>;tag=node1.`) || strings.Contains(from, "epid") {
+	if from := inv.get("From"); !strings.HasPrefix(from, `"A \"quoted\" <name>" <sip:+431@carrier.example;user=phone>;tag=node1.`) || strings.Contains(from, "epid") {
 		t.Errorf("From %s", from)
 	}
 	if to := inv.get("To"); to != "<sip:+43%20123%23@carrier.example>" {
@@ -264,7 +265,8 @@ func TestWhoMayNotCallIsRefused(t *testing.T) {
 		{"a stranger", "403", func(c *config.Config, _ *Timers) {
 			edit(c, "alice", func(tr *config.Trunk) { tr.Sources = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} })
 		}},
-		{"a trunk without a route", "404", func(c *config.Config, _ *Timers) { c.SIP.Routes[0].From = []string{"gw2"} }},
+		{"a trunk that no route names and that has no usages", "403", func(c *config.Config, _ *Timers) { c.Routes[0].From = []string{"gw2"} }},
+		{"a number that no route fits", "404", func(c *config.Config, _ *Timers) { c.Routes[0].Match = regexp.MustCompile(`^9`) }},
 		{"beyond the limit of calls", "503", func(c *config.Config, _ *Timers) { c.SIP.Limits.Calls = -1 }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -333,7 +335,7 @@ func TestRecordRoutesAreFollowedInBothRoles(t *testing.T) {
 	a.answered(ok)
 	a.ack()
 	for _, c := range w.b.all() {
-		c.postOwn(func() { c.hangUp(503, "test") })
+		c.postOwn(func() { c.hangUp(503, "test", "") })
 	}
 	bye := proxyA.next("BYE")
 	if got := strings.Join(bye.all("Route"), " "); got != "<sip:"+proxyA.addr.String()+";lr> <sip:far-a.example;lr>" {

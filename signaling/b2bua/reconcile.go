@@ -93,7 +93,7 @@ func (c *call) lostSession(id string) {
 	if control.CodeOf(err) != control.CodeNotFound {
 		return
 	}
-	c.hangUp(503, "media relay restarted")
+	c.hangUp(503, "media relay restarted", "")
 }
 
 // sweepLater has a session closed that nobody needs, as soon as the relay can be reached.

@@ -21,7 +21,6 @@ type asked struct {
 	offer  Media   // what from will have agreed to
 	media  Media   // what we proposed to to
 	body   []byte  // our offer
-	seq    uint32
 	tries  int
 	uac    *uac
 	giveUp *deadline
@@ -138,8 +137,7 @@ func (c *call) passOn(q *asked) {
 // ask sends the re-INVITE, or sends it again after a glare.
 func (c *call) ask(q *asked) {
 	o := q.to
-	q.seq = o.d.next()
-	req, err := o.d.request(sip.INVITE, q.seq)
+	req, err := o.d.request(sip.INVITE, o.d.next())
 	if err != nil {
 		c.log.Warn("re-INVITE not sent", "leg", o.name, "error", err)
 		c.withdraw(q, 500)
@@ -149,7 +147,7 @@ func (c *call) ask(q *asked) {
 	setSDP(req, q.body)
 	o.asked = q
 	q.tries++
-	q.uac = c.send(c.way(o), req, func(res *sip.Response, err error) { c.reanswered(q, res, err) })
+	q.uac = c.send(o, c.way(o), req, func(res *sip.Response, err error) { c.reanswered(q, res, err) })
 	q.giveUp = c.timers.after(c.b.t.giveUp(), func() { q.uac.cancel() })
 }
 
@@ -174,7 +172,7 @@ func (c *call) reanswered(q *asked, res *sip.Response, err error) {
 	case err != nil:
 		if q.to.asked == q {
 			c.withdraw(q, 408)
-			c.hangUp(408, "re-INVITE not answered") // RFC 3261 section 12.2.1.2
+			c.hangUp(408, "re-INVITE not answered", q.to.String()+": "+err.Error()) // RFC 3261 section 12.2.1.2
 		}
 	case res.StatusCode < 200:
 	case res.StatusCode < 300:
@@ -182,7 +180,7 @@ func (c *call) reanswered(q *asked, res *sip.Response, err error) {
 		if first && q.to.d.retarget(res) {
 			q.to.egress = nil
 		}
-		c.acknowledge(q.to, q.seq)
+		c.acknowledge(q.to, cseq(res)) // after a challenge it is not the number we began with
 		if first {
 			c.timers.stop(q.giveUp)
 			q.to.asked = nil
@@ -194,7 +192,7 @@ func (c *call) reanswered(q *asked, res *sip.Response, err error) {
 		q.again = c.timers.after(c.b.glareWait(q.to.d.UAS), func() { c.retry(q) })
 	case res.StatusCode == 408, res.StatusCode == 481: // the dialog is gone (RFC 5057 section 5.1)
 		c.withdraw(q, res.StatusCode)
-		c.hangUp(res.StatusCode, "dialog lost")
+		c.hangUp(res.StatusCode, "dialog lost", q.to.String())
 	case res.StatusCode == 487:
 		c.withdraw(q, 480) // to our CANCEL
 	default:

@@ -297,7 +297,7 @@ func TestNewKeyOfThePeerReachesTheRelayAndOursStays(t *testing.T) {
 
 // edit changes one trunk of a config.
 func edit(c *config.Config, name string, change func(*config.Trunk)) {
-	tr := c.SIP.Trunks[name]
+	tr := c.Trunks[name]
 	change(&tr)
-	c.SIP.Trunks[name] = tr
+	c.Trunks[name] = tr
 }

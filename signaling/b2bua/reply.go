@@ -8,6 +8,7 @@ import (
 
 	"tandem/internal/config"
 	"tandem/signaling/guard"
+	"tandem/signaling/route"
 )
 
 // maxForks is how many surplus 2xx of one INVITE get a BYE (Lync: MaxEarlyDialogs); beyond it somebody plays.
@@ -15,8 +16,14 @@ const maxForks = 20
 
 // replied takes one response to the INVITE of an attempt, or its end without one.
 func (c *call) replied(at *attempt, res *sip.Response, err error) {
-	if err == nil && res.StatusCode >= 200 && res.StatusCode != 408 { // a 408 may tell of a callee far behind the peer
-		c.b.report(at.leg.trunk, res)
+	if err == nil {
+		if !at.heard {
+			at.heard = true
+			at.turn.trunk.AddressWorked(at.addr)
+		}
+		if res.StatusCode >= 200 && res.StatusCode != 408 { // a 408 may tell of a callee far behind the peer
+			c.b.report(c.log, at.leg.trunk, res)
+		}
 	}
 	switch {
 	case err != nil:
@@ -39,25 +46,20 @@ func (c *call) current(at *attempt) bool {
 	return c.try == at && c.phase < Answered
 }
 
-// unanswered is an attempt that ended by a timer or the transport. The next address of the same trunk is tried first: DNS
-// gave several so that one may be dead.
+// unanswered is an attempt that ended by a timer or the transport: at once the next address has its turn.
 func (c *call) unanswered(at *attempt, err error) {
 	if !c.current(at) {
 		return
 	}
-	tr, code := at.leg.trunk, 504
+	code := 504
 	if errors.Is(err, guard.ErrTransport) {
-		code = 503 // RFC 3261 section 8.1.3.1
+		code, at.lost = 503, true // RFC 3261 section 8.1.3.1
+	}
+	if at.lost || !at.alive() {
+		at.turn.trunk.AddressFailed(at.addr, c.b.o.Now())
 	}
 	c.failed(at, code, err.Error())
-	if len(at.addrs) > 1 && tr.Acquire() {
-		if c.start(tr, at.addrs[1:], at.leg.d.Server, at.plain) {
-			return
-		}
-	}
-	if c.phase != Over {
-		c.nextTrunk()
-	}
+	c.nextAddress(at.turn)
 }
 
 // rings passes an 18x on, with its SDP if it has one (early media).
@@ -157,7 +159,8 @@ func (c *call) answer(at *attempt, res *sip.Response) {
 	c.rec.Answer = c.b.o.Now()
 	t := &c.rec.Tried[at.index]
 	t.Code, t.End = res.StatusCode, c.rec.Answer
-	c.rec.To, c.rec.CallIDB = l.trunk.Name, l.d.CallID
+	c.rec.To, c.rec.CallIDB, c.rec.Cause = l.trunk.Name, l.d.CallID, 0
+	l.trunk.Connected()
 	c.b.attempt(l.trunk.Name, res.StatusCode)
 	c.b.answered(c.since(c.rec.Answer))
 	c.a.d.Confirmed = true
@@ -173,15 +176,14 @@ func (c *call) unusable(at *attempt, err error) {
 		code = 502 // it is not the caller's fault
 	}
 	c.log.Warn("answer not usable", "trunk", at.leg.trunk.Name, "why", why)
-	t := &c.rec.Tried[at.index]
-	t.Code, t.Why, t.End = code, why, c.b.o.Now()
+	c.failed(at, code, why)
 	c.sendBYE(at.leg, reasonSIP(code, ""))
 	c.reject(code, why, nil)
 }
 
 // dismiss ends a dialog that nobody wants: a fork's second 2xx, or one that crossed our CANCEL.
 func (c *call) dismiss(at *attempt, res *sip.Response) {
-	l := &leg{name: legB, trunk: at.leg.trunk, d: at.leg.d}
+	l := &leg{name: legB, trunk: at.leg.trunk, d: at.leg.d, proof: at.leg.proof}
 	l.d.Media, l.d.Routes = Media{}, nil
 	l.d.established(res)
 	c.acknowledge(l, cseq(res))
@@ -194,26 +196,34 @@ func (c *call) dismiss(at *attempt, res *sip.Response) {
 	}
 }
 
-// refused is a final failure: the next trunk if it is one of those that say so, else the caller's answer.
+// refused is a final failure. The trunk's rules make of it what counts: whether the next trunk is tried and what the caller
+// hears. Whether the same trunk is asked once more without SRTP is between us and the peer: its own word decides.
 func (c *call) refused(at *attempt, res *sip.Response) {
 	if !c.current(at) {
 		return
 	}
-	tr, code := at.leg.trunk, res.StatusCode
-	c.rec.Cause = max(c.rec.Cause, q850(res))
-	c.failed(at, code, reasonPhrase(code))
-	c.said = reasons(res)
-	if !at.plain && tr.Policy.SRTP == config.SRTPOptional && (code == 488 || code == 415 || code == 606) && tr.Acquire() {
-		if c.start(tr, at.addrs, at.leg.d.Server, true) {
-			return
+	t, told, cause := at.turn, res.StatusCode, q850(res)
+	if !t.plain && t.trunk.Policy.SRTP == config.SRTPOptional && (told == 488 || told == 415 || told == 606) {
+		c.failedAs(at, told, 0, cause, "SRTP refused; once more without")
+		t.plain = true
+		if !c.start(t) && c.phase != Over {
+			c.nextTrunk()
 		}
-	} else if !tr.FailsOver(code) || code == 603 {
+		return
+	}
+	code, translated := told, 0
+	if told >= 400 {
+		if to, _, ok := route.Translate(t.trunk.Policy.Responses, told, cause); ok {
+			code, translated = to, told
+		}
+	}
+	c.failedAs(at, code, translated, cause, reasonPhrase(told))
+	c.said = reasons(res)
+	if told == 603 || code == 603 || !t.trunk.FailsOver(code) { // who declined is not called again by another way
 		c.refuseCaller(code, res)
 		return
 	}
-	if c.phase != Over {
-		c.nextTrunk()
-	}
+	c.nextTrunk()
 }
 
 // refuseCaller passes a final failure on. What makes no sense on the other side is translated: a redirection is never

@@ -136,7 +136,7 @@ func TestPinModeFollowsTheKeys(t *testing.T) {
 		{"", false, "exact"}, {"", true, "auth"}, {"learn", false, "learn"}, {"learn", true, "auth"},
 		{"auth", false, "exact"}, {"auth", true, "auth"}, {"exact", true, "exact"},
 	} {
-		if got := pinMode(&config.Trunk{Pin: tt.policy}, tt.secure); got != tt.want {
+		if got := pinMode(&config.Trunk{Policy: config.Policy{Pin: tt.policy}}, tt.secure); got != tt.want {
 			t.Errorf("pin %q, secure %v: %s, want %s", tt.policy, tt.secure, got, tt.want)
 		}
 	}

@@ -122,6 +122,19 @@ func sipURI(user, host string) string {
 	return "sip:" + escapeUser(user) + "@" + host
 }
 
+// userPhone says that the user part is a telephone number (RFC 3261 section 19.1.1).
+const userPhone = ";user=phone"
+
+// phoneParam is userPhone behind a global number ("+" and up to 15 digits, E.164), and nothing behind any other user part.
+// Teams and Lync want it, and to every other peer it says only what is so.
+func phoneParam(user string) string {
+	digits, ok := strings.CutPrefix(user, "+")
+	if !ok || digits == "" || len(digits) > 15 || strings.Trim(digits, "0123456789") != "" {
+		return ""
+	}
+	return userPhone
+}
+
 // bracket puts an IPv6 address into brackets.
 func bracket(host string) string {
 	if strings.Contains(host, ":") && !strings.HasPrefix(host, "[") {

@@ -51,19 +51,20 @@ func newWorld(t testing.TB, change ...func(*config.Config, *Timers)) *world {
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	listener := config.Listener{Transport: "udp", Address: netip.MustParseAddrPort("127.0.0.1:5060")}
 	tr := func(l string, p *peer, network string) config.Trunk {
-		return config.Trunk{Listener: l, Peer: p.addr.String(), Sources: loopback, Network: network,
+		return config.Trunk{Listener: l, Peer: p.addr.String(), Sources: loopback, Network: network, Policy: config.Policy{
 			SRTP: config.SRTPOff, Suites: []string{"AES_CM_128_HMAC_SHA1_80"}, Pin: config.PinExact,
-			Failover: config.Failover{Timeout: patienceOfTests, Codes: []int{408, 503, 504}}, Options: config.Options{Off: true}}
+			Failover: config.Failover{Timeout: patienceOfTests, Codes: []int{408, 503, 504}}, Options: config.Options{Off: true}}}
 	}
 	lo := config.Network{Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}
 	w.cfg = &config.Config{Node: "node1",
 		Media: config.Media{Networks: map[string]config.Network{"inside": lo, "outside": lo, "other": lo}},
 		SIP: config.SIP{
 			Listeners: map[string]config.Listener{"west": listener, "east": listener},
-			Trunks:    map[string]config.Trunk{"alice": tr("west", w.caller, "inside"), "gw1": tr("east", w.gw1, "outside"), "gw2": tr("east", w.gw2, "outside")},
-			Routes:    []config.Route{{Name: "out", From: []string{"alice"}, To: []string{"gw1", "gw2"}}},
 			Limits:    config.SIPLimits{Calls: 1000, RingTimeout: patienceOfTests},
-		}}
+		},
+		Trunks: map[string]config.Trunk{"alice": tr("west", w.caller, "inside"), "gw1": tr("east", w.gw1, "outside"), "gw2": tr("east", w.gw2, "outside")},
+		Routes: []config.Route{{Name: "out", From: []string{"alice"}, To: []string{"gw1", "gw2"}}},
+	}
 	timers := Timers{T1: testT1, T2: 4 * testT1, Park: 2 * testT1, Glare: time.Millisecond, Sweep: testT1, Poll: testT1}
 	for _, f := range change {
 		f(w.cfg, &timers)
@@ -81,7 +82,7 @@ func (w *world) open(timers Timers) {
 	var err error
 	any := netip.MustParseAddrPort("127.0.0.1:0")
 	w.stack, err = guard.Open(t.Context(), guard.Options{
-		Listeners: []guard.Listener{{Name: "west", Transport: "udp", Addr: any}, {Name: "east", Transport: "udp", Addr: any}},
+		Listeners: []guard.Listener{{Name: "west", Transport: "udp", Addr: any}, {Name: "east", Transport: w.cfg.SIP.Listeners["east"].Transport, Addr: any, Advertise: w.cfg.SIP.Listeners["east"].Advertise}},
 		Limits:    w.cfg.SIP.Limits, Handler: func(in *guard.Inbound) { w.b.Handle(in) }, UserAgent: "Tandem",
 		Methods: []string{"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "UPDATE", "REFER"}, Log: log,
 	})
@@ -89,11 +90,11 @@ func (w *world) open(timers Timers) {
 		t.Fatal(err)
 	}
 	w.west, w.east = w.stack.Address("west"), w.stack.Address("east")
-	if w.trunks, err = trunk.New(&w.cfg.SIP, nil, nil); err != nil {
+	if w.trunks, err = trunk.New(w.cfg, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.b, err = New(Options{
-		Config: w.cfg, Stack: w.stack, Relay: w.relay, Trunks: w.trunks, Routes: route.New(w.cfg.SIP.Routes),
+		Config: w.cfg, Stack: w.stack, Relay: w.relay, Trunks: w.trunks, Routes: route.New(w.cfg),
 		Resolver: w, OnRecord: func(r CallRecord) { w.kept <- r }, Log: log, Timers: timers,
 	})
 	if err != nil {
