@@ -50,25 +50,25 @@ sip:
       address: "%[3]s"
       tls: {certificate: %[5]q, key: %[6]q, ca: %[7]q}
     pstn: {transport: udp, address: "%[4]s"}
-  trunks:
-    uc:
-      listener: uc
-      peer: "%[8]s"
-      sources: [127.0.0.0/8]
-      tls_names: [` + phoneName + `]
-      network: uc
-      srtp: required
-      pin: auth
-      options: {off: true}
-    gateway:
-      listener: pstn
-      peer: "%[9]s"
-      sources: [127.0.0.0/8]
-      network: pstn
-      pin: exact
-      options: {off: true}
-  routes:
-    - {name: out, from: [uc], to: [gateway]}
+trunks:
+  uc:
+    listener: uc
+    peer: "%[8]s"
+    sources: [127.0.0.0/8]
+    tls_names: [` + phoneName + `]
+    network: uc
+    srtp: required
+    pin: auth
+    options: {off: true}
+  gateway:
+    listener: pstn
+    peer: "%[9]s"
+    sources: [127.0.0.0/8]
+    network: pstn
+    pin: exact
+    options: {off: true}
+routes:
+  - {name: out, from: [uc], to: [gateway]}
 `
 
 // stage is everything that a demo needs: both planes between two phones.
@@ -136,10 +136,11 @@ func (s *stage) open(log *slog.Logger) error {
 		netip.AddrPortFrom(host, udpPort), cert, key, ca.path, s.uc.Address(), s.gateway.Address())); err != nil {
 		return err
 	}
+	s.cfg.SIP.Socket = filepath.Join(s.dir, "sip.sock")
 	if s.media, err = openRelay(s.cfg, log); err != nil {
 		return err
 	}
-	s.calls, err = openSIP(s.cfg, log)
+	s.calls, err = openSIP(s.cfg, source{}, log)
 	return err
 }
 

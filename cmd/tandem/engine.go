@@ -19,6 +19,7 @@ type engine struct {
 // engines returns them best first. The last one works everywhere.
 func engines() []engine {
 	return []engine{
+		{config.EngineXDP, netio.OpenXDP},
 		{config.EngineFunnel, netio.OpenFunnel},
 		{config.EngineSockets, netio.OpenSockets},
 	}
@@ -36,6 +37,7 @@ func chooseEngine(asked string, known []engine, log *slog.Logger) (func(netio.Op
 		return nil, fmt.Errorf("media.engine: %q is unknown to this build; use auto or one of %s", asked, names(known))
 	}
 	return func(o netio.Options) (netio.Engine, error) {
+		o.XDP.Native = true // elsewhere it is not proven to be the better one: it has to be asked for
 		var refused []error
 		for _, e := range known {
 			opened, err := e.open(o)

@@ -24,8 +24,12 @@ type commands struct {
 	Relay relayCmd `cmd:"" help:"Run the media plane."`
 	SIP   sipCmd   `cmd:"" name:"sip" help:"Run the call plane."`
 	Check checkCmd `cmd:"" help:"Say what is wrong with a configuration, or what was understood."`
-	Demo  demoCmd  `cmd:"" help:"Place a real call through Tandem on loopback and report what was heard."`
-	Ctl   ctlCmd   `cmd:"" help:"Call one method of a control socket and print its answer."`
+
+	Explain explainCmd `cmd:"" help:"Say where a call would go, and why, step by step."`
+
+	Top  topCmd  `cmd:"" help:"Watch the trunks and the calls of a running node."`
+	Ctl  ctlCmd  `cmd:"" help:"Ask a running node by one method of its sockets, or list the methods."`
+	Demo demoCmd `cmd:"" help:"Place a real call through Tandem on loopback and report what was heard."`
 
 	Version kong.VersionFlag `help:"Print the version."`
 }

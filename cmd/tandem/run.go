@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 
 	"tandem/internal/config"
@@ -14,8 +15,10 @@ import (
 
 // runCmd runs both planes in one process, still speaking over the control socket.
 type runCmd struct {
-	Config string `short:"c" type:"path" help:"The configuration file; without one: loopback, ready for a call."`
-	Socket string `env:"TANDEM_SOCKET" type:"path" help:"The control socket, instead of the configuration's."`
+	Config    string `short:"c" type:"path" help:"The configuration file; without one: loopback, ready for a call. SIGHUP reads it again."`
+	Node      string `help:"Which node of the pool this is, instead of the configuration's."`
+	Socket    string `env:"TANDEM_SOCKET" type:"path" help:"The relay's control socket, instead of the configuration's."`
+	SIPSocket string `name:"sip-socket" env:"TANDEM_SIP_SOCKET" type:"path" help:"The call plane's own socket, instead of the configuration's."`
 
 	Metrics string `enum:"on,off" default:"on" help:"off: no /metrics."`
 }
@@ -24,28 +27,27 @@ type runCmd struct {
 func (c *runCmd) Run(ctx context.Context, s streams) error {
 	ctx, stop := untilSignal(ctx)
 	defer stop()
-	cfg, err := loadOr(c.Config, config.Embedded)
-	if err != nil {
-		return reported(s, err)
-	}
-	override(&cfg.Control.Socket, c.Socket)
-	if c.Metrics == metrics.Off {
-		cfg.Metrics.Relay, cfg.Metrics.SIP = metrics.Off, metrics.Off
-	}
-	if c.Config == "" && c.Socket == "" {
-		dir, err := os.MkdirTemp("", "tandem-")
-		if err != nil {
+	hangups := onHangup()
+	defer signal.Stop(hangups)
+	var dir string // of the sockets, without a file
+	from := source{path: c.Config, node: c.Node, flags: func(cfg *config.Config) { c.flags(cfg, dir) }}
+	if c.Config == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "tandem-"); err != nil {
 			return err
 		}
 		defer os.RemoveAll(dir)
-		cfg.Control.Socket = filepath.Join(dir, "relay.sock")
+	}
+	cfg, err := from.loadOr(config.Embedded)
+	if err != nil {
+		return reported(s, err)
 	}
 	log := logger(s.err, cfg.Log)
 	media, err := openRelay(cfg, log)
 	if err != nil {
 		return err
 	}
-	calls, err := openSIP(cfg, log)
+	calls, err := openSIP(cfg, from, log)
 	if err != nil {
 		return errors.Join(err, media.Close())
 	}
@@ -53,26 +55,38 @@ func (c *runCmd) Run(ctx context.Context, s streams) error {
 	if c.Config == "" {
 		invite(s.out, cfg)
 	}
-	<-ctx.Done()
+	calls.serve(ctx, hangups)
 	log.Info("tandem stops")
 	return errors.Join(calls.Close(), media.Close())
 }
 
+// flags lays the command line over a configuration. dir is where the sockets are if nothing else says so.
+func (c *runCmd) flags(cfg *config.Config, dir string) {
+	if dir != "" {
+		cfg.Control.Socket, cfg.SIP.Socket = filepath.Join(dir, "relay.sock"), filepath.Join(dir, "sip.sock")
+	}
+	override(&cfg.Control.Socket, c.Socket)
+	override(&cfg.SIP.Socket, c.SIPSocket)
+	if c.Metrics == metrics.Off {
+		cfg.Metrics.Relay, cfg.Metrics.SIP = metrics.Off, metrics.Off
+	}
+}
+
 // invite tells a newcomer how to send the first call.
 func invite(w io.Writer, cfg *config.Config) {
-	in, out := cfg.SIP.Trunks["caller"], cfg.SIP.Trunks["callee"]
+	in, out := cfg.Trunks["caller"], cfg.Trunks["callee"]
 	fmt.Fprintf(w, `
-Tandem is running on loopback. A call that comes to %s goes on to %s.
+Tandem is running on loopback. A call that comes to %[1]s goes on to %[2]s.
 Send it one with two sipp (Debian package sip-tester), in two other terminals; sipp's own scenario has signaling only,
 and "tandem demo" has audio:
 
   sipp -sn uas -i 127.0.0.1 -p 5090
-  sipp -sn uac -i 127.0.0.1 -p 5080 -m 1 -d 3000 %s
+  sipp -sn uac -i 127.0.0.1 -p 5080 -m 1 -d 3000 %[1]s
 
-  look at it:   %s ctl --socket %s session.list
-  or at:        curl http://%s/metrics
+  look at it:   %[3]s top --sip %[4]s
+  or at:        %[3]s ctl --socket %[4]s call.list, and curl http://%[5]s/metrics
   your own:     start from docs/first-config.md, then tandem check -c FILE and tandem run -c FILE
 
 Ctrl-C ends it.
-`, cfg.SIP.Listeners[in.Listener].Address, out.Peer, cfg.SIP.Listeners[in.Listener].Address, os.Args[0], cfg.Control.Socket, cfg.Metrics.Relay)
+`, cfg.SIP.Listeners[in.Listener].Address, out.Peer, os.Args[0], cfg.SIP.Socket, cfg.Metrics.SIP)
 }

@@ -74,6 +74,7 @@ type HelloResult struct {
 	Version  string    `json:"version"`
 	Boot     string    `json:"boot"` // changes whenever the relay lost its sessions
 	Engine   string    `json:"engine"`
+	Paths    []string  `json:"paths,omitempty"` // how packets get from each device, where the engine has several ways
 	Workers  int       `json:"workers"`
 	Suites   []string  `json:"suites"` // SRTP suites by their RFC names
 	Networks []Network `json:"networks"`

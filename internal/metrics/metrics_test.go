@@ -44,8 +44,28 @@ func relayPage(t *testing.T) string {
 	}))
 }
 
+// plane is a call plane at one moment.
+type plane struct{}
+
+func (plane) Calls() int { return 4 }
+
+func (plane) Trunks() []Trunk {
+	registered := false
+	return []Trunk{
+		{Name: "gw1", State: 2, Calls: 4, MaxCalls: 30, CPS: 2, Bandwidth: 320, MaxBandwidth: 2000, Attempts: 9, Connected: 5,
+			Failed: [7]uint64{0: 1, 5: 3}, Quality: &Quality{Loss: .25, Jitter: 5 * time.Millisecond, MOS: 4.1}},
+		{Name: "gw2", MaxCPS: 10, Refused: 7, Registered: &registered},
+	}
+}
+
+func (plane) Certificates() []Certificate {
+	return []Certificate{{"/etc/tandem/sbc.pem", time.Unix(1800000000, 0)}}
+}
+
+func (plane) Records() Records { return Records{Written: 11, Dropped: 2, Errors: 3, Queued: 1} }
+
 func signalingPage(t *testing.T) string {
-	s := NewSignaling("v1", func() int { return 4 }, func() []Trunk { return []Trunk{{"gw1", 2, 4}, {"gw2", 0, 0}} })
+	s := NewSignaling("v1", plane{})
 	s.Call("uc", "gw1", 200)
 	s.Attempt("gw2", 503)
 	s.Setup(30 * time.Millisecond)
@@ -53,6 +73,7 @@ func signalingPage(t *testing.T) string {
 	s.Message("uc-tls", "delivered")
 	s.Connection("uc-tls", "accepted")
 	s.Status("uc-tls", 403)
+	s.Reload(true)
 	return scrape(t, s.Gatherer())
 }
 
@@ -86,11 +107,47 @@ func TestTheCallPlanesCountsAreShown(t *testing.T) {
 		`tandem_sip_attempts_total{code="503",trunk="gw2"} 1`,
 		`tandem_sip_setup_seconds_bucket{le="0.05"} 1`,
 		`tandem_sip_trunk_state{trunk="gw1"} 2`,
+		`tandem_sip_trunk_state{trunk="gw2"} 0`,
 		`tandem_sip_trunk_calls{trunk="gw1"} 4`,
+		`tandem_sip_trunk_calls_max{trunk="gw1"} 30`,
+		`tandem_sip_trunk_cps{trunk="gw1"} 2`,
+		`tandem_sip_trunk_cps_max{trunk="gw2"} 10`,
+		`tandem_sip_trunk_kbps{trunk="gw1"} 320`,
+		`tandem_sip_trunk_kbps_max{trunk="gw1"} 2000`,
+		`tandem_sip_trunk_attempts_total{trunk="gw1"} 9`,
+		`tandem_sip_trunk_connected_total{trunk="gw1"} 5`,
+		`tandem_sip_trunk_failures_total{class="transport",trunk="gw1"} 1`,
+		`tandem_sip_trunk_failures_total{class="5xx",trunk="gw1"} 3`,
+		`tandem_sip_trunk_failures_total{class="4xx",trunk="gw1"} 0`,
+		`tandem_sip_trunk_refused_total{trunk="gw2"} 7`,
+		`tandem_sip_trunk_registered{trunk="gw2"} 0`,
+		`tandem_sip_trunk_loss_ratio{trunk="gw1"} 0.25`,
+		`tandem_sip_trunk_jitter_seconds{trunk="gw1"} 0.005`,
+		`tandem_sip_trunk_mos{trunk="gw1"} 4.1`,
+		`tandem_sip_certificate_expiry_timestamp_seconds{file="/etc/tandem/sbc.pem"} 1.8e+09`,
+		`tandem_records_written_total 11`,
+		`tandem_records_dropped_total 2`,
+		`tandem_records_errors_total 3`,
+		`tandem_records_queued 1`,
+		`tandem_sip_reloads_total{result="ok"} 1`,
+		`tandem_sip_reloads_total{result="failed"} 0`,
 		`tandem_sip_refusals_total{code="403",listener="uc-tls"} 1`,
 	} {
 		if !strings.Contains(page, "\n"+line+"\n") {
 			t.Errorf("missing: %s", line)
+		}
+	}
+}
+
+func TestWhatATrunkDoesNotHaveIsAbsentAndNotZero(t *testing.T) {
+	page := signalingPage(t)
+	for _, series := range []string{
+		`tandem_sip_trunk_calls_max{trunk="gw2"}`, `tandem_sip_trunk_cps_max{trunk="gw1"}`, `tandem_sip_trunk_kbps_max{trunk="gw2"}`,
+		`tandem_sip_trunk_mos{trunk="gw2"}`, `tandem_sip_trunk_loss_ratio{trunk="gw2"}`, `tandem_sip_trunk_jitter_seconds{trunk="gw2"}`,
+		`tandem_sip_trunk_registered{trunk="gw1"}`,
+	} {
+		if strings.Contains(page, series) {
+			t.Errorf("shown: %s", series)
 		}
 	}
 }

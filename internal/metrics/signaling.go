@@ -20,11 +20,11 @@ type Signaling struct {
 	messages    *prometheus.CounterVec
 	connections *prometheus.CounterVec
 	statuses    *prometheus.CounterVec
+	reloads     *prometheus.CounterVec
 }
 
-// NewSignaling returns the counters of a call plane. active tells how many calls there are, trunks the state of each
-// (2 up, 1 demoted, 0 down) and its calls.
-func NewSignaling(version string, active func() int, trunks func() []Trunk) *Signaling {
+// NewSignaling returns the counters of a call plane, which is asked for the rest at every scrape.
+func NewSignaling(version string, plane Plane) *Signaling {
 	s := &Signaling{
 		registry:    registry(version),
 		calls:       counters("tandem_sip_calls_total", "Calls that ended, by the trunks they came from and went to and by their final SIP code.", "from", "to", "code"),
@@ -33,14 +33,15 @@ func NewSignaling(version string, active func() int, trunks func() []Trunk) *Sig
 		messages:    counters("tandem_sip_messages_total", "SIP messages received, by listener and what became of them.", "listener", "outcome"),
 		connections: counters("tandem_sip_connections_total", "Events of stream connections, by listener.", "listener", "event"),
 		statuses:    counters("tandem_sip_refusals_total", "Requests answered before they reached a call, by listener and SIP code.", "listener", "code"),
+		reloads:     counters("tandem_sip_reloads_total", "Attempts to read the configuration again, by what came of them.", "result"),
 		setup: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "tandem_sip_setup_seconds", Help: "From the INVITE to our 200.", Buckets: setupBuckets,
 		}),
 	}
-	s.registry.MustRegister(s.calls, s.attempts, s.dropped, s.messages, s.connections, s.statuses, s.setup,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tandem_sip_calls", Help: "Calls now."},
-			func() float64 { return float64(active()) }),
-		trunkStates(trunks))
+	s.registry.MustRegister(s.calls, s.attempts, s.dropped, s.messages, s.connections, s.statuses, s.reloads, s.setup, state{plane})
+	for _, result := range []string{reloadOK, reloadFailed} {
+		s.reloads.WithLabelValues(result) // shown from the start: an alert on the first failure needs the zero before it
+	}
 	return s
 }
 
@@ -82,29 +83,17 @@ func (s *Signaling) Status(listener string, code int) {
 	s.statuses.WithLabelValues(listener, strconv.Itoa(code)).Inc()
 }
 
-// Trunk is one trunk at the moment of a scrape.
-type Trunk struct {
-	Name  string
-	State int // 2 up, 1 demoted, 0 down
-	Calls int
-}
-
-var (
-	trunkState = describe("tandem_sip_trunk_state", "Health of a trunk by its answers: 2 up, 1 demoted, 0 down.", "trunk")
-	trunkCalls = describe("tandem_sip_trunk_calls", "Calls on a trunk now, of those that count against its cap.", "trunk")
+// What a reload may come to.
+const (
+	reloadOK     = "ok"
+	reloadFailed = "failed"
 )
 
-// trunkStates reads the trunks at every scrape.
-type trunkStates func() []Trunk
-
-func (trunkStates) Describe(ch chan<- *prometheus.Desc) {
-	ch <- trunkState
-	ch <- trunkCalls
-}
-
-func (t trunkStates) Collect(ch chan<- prometheus.Metric) {
-	for _, one := range t() {
-		ch <- prometheus.MustNewConstMetric(trunkState, prometheus.GaugeValue, float64(one.State), one.Name)
-		ch <- prometheus.MustNewConstMetric(trunkCalls, prometheus.GaugeValue, float64(one.Calls), one.Name)
+// Reload counts an attempt to read the configuration again.
+func (s *Signaling) Reload(ok bool) {
+	result := reloadFailed
+	if ok {
+		result = reloadOK
 	}
+	s.reloads.WithLabelValues(result).Inc()
 }
