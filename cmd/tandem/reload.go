@@ -71,13 +71,21 @@ func (p *sipPlane) reload(ctx context.Context, check bool) (console.Reloaded, er
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
 	r, err := p.reread(ctx, check)
-	if check {
-		return r, err
+	if !check {
+		p.tell(r, err)
 	}
+	if err != nil {
+		return r, control.Errorf(console.CodeConfig, "%v", err)
+	}
+	return r, nil
+}
+
+// tell counts and logs what came of a reload, one line a change.
+func (p *sipPlane) tell(r console.Reloaded, err error) {
 	p.meter.Reload(err == nil)
 	if err != nil {
 		p.log.Error("configuration not reloaded; everything is as it was", "file", p.from.path, "error", err)
-		return r, err
+		return
 	}
 	for _, change := range r.Changes {
 		p.log.Info("configuration changed", "change", change)
@@ -89,18 +97,17 @@ func (p *sipPlane) reload(ctx context.Context, check bool) (console.Reloaded, er
 		p.log.Warn("configuration", "note", note)
 	}
 	p.log.Info("configuration reloaded", "file", p.from.path, "sha256", r.SHA256, "changes", len(r.Changes), "need_restart", len(r.Restart))
-	return r, nil
 }
 
 // reread compares the file with what is in force and, unless check is set, takes it up.
 func (p *sipPlane) reread(ctx context.Context, check bool) (console.Reloaded, error) {
 	if p.from.path == "" {
-		return console.Reloaded{}, control.Errorf(console.CodeConfig, "this node runs without a configuration file: there is nothing to reload")
+		return console.Reloaded{}, errors.New("this node runs without a configuration file: there is nothing to reload")
 	}
 	from := p.from
 	read, err := from.load()
 	if err != nil {
-		return console.Reloaded{}, control.Errorf(console.CodeConfig, "%v", err)
+		return console.Reloaded{}, err
 	}
 	before := p.now.Load()
 	cfg := p.effective(before.cfg, read)
@@ -116,7 +123,7 @@ func (p *sipPlane) reread(ctx context.Context, check bool) (console.Reloaded, er
 		r.Notes = append(r.Notes, w.Error())
 	}
 	if err := p.possible(before.cfg, cfg); err != nil {
-		return r, control.Errorf(console.CodeConfig, "%v", err)
+		return r, err
 	}
 	if check {
 		return r, nil
@@ -124,7 +131,7 @@ func (p *sipPlane) reread(ctx context.Context, check bool) (console.Reloaded, er
 	file := console.File{Path: from.path, SHA256: from.sum, Loaded: time.Now(), Reloads: before.file.Reloads + 1, Restart: r.Restart}
 	notes, err := p.takeUp(ctx, before, cfg, file)
 	if err != nil {
-		return r, control.Errorf(console.CodeConfig, "%v", err)
+		return r, err
 	}
 	r.Applied, r.Notes = true, append(r.Notes, notes...)
 	p.from = from

@@ -207,7 +207,7 @@ func (p *sipPlane) openConsole(cfg *config.Config) error {
 	}
 	o.Path = cfg.SIP.Socket
 	o.Handler = console.New(console.Options{
-		Node: cfg.Node, Version: version, Boot: rand.Text(), Start: p.start, Clock: time.Now,
+		Node: cfg.Node, Version: version, Boot: rand.Text(), Start: p.start, Clock: time.Now, Log: p.log,
 		Calls: p.calls, Relay: p.link, Ledger: p.ledger, Reload: p.reload, Certificates: p.identities.Expiries,
 		Now: func() console.Now {
 			now := p.now.Load()

@@ -109,6 +109,18 @@ routes:
 	}
 }
 
+// edit replaces one text in the configuration.
+func (s *site) edit(t *testing.T, old, new string) {
+	t.Helper()
+	text, err := os.ReadFile(s.path("t.yaml"))
+	if err != nil || !bytes.Contains(text, []byte(old)) {
+		t.Fatalf("%v, or no %q", err, old)
+	}
+	if err := os.WriteFile(s.path("t.yaml"), bytes.Replace(text, []byte(old), []byte(new), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 const (
 	twoTrunks = `  uc: {listener: in, peer: "127.0.0.1:5080", options: {off: true}}
   gw1: {listener: out, peer: "127.0.0.1:5090", max_calls: 30, options: {off: true}, auth: {user: us, password: sesame1}}`
@@ -260,13 +272,15 @@ func TestAReloadThatFailsChangesNothing(t *testing.T) {
 		"a certificate that is not there": {func() {
 			s.write(t, strings.Replace(twoTrunks, "listener: in,", "listener: in, tls: {certificate: /none.pem, key: /none.key},", 1), oneRoute)
 		}, "trunks.uc"},
+		"a trunk of a network that the relay does not have": {func() {
+			s.write(t, twoTrunks+"\n  gw3: {listener: out, peer: 127.0.0.3, network: new}", oneRoute)
+			s.edit(t, "local: {", "new: {addresses: [127.0.0.4], ports: 24000-24999}, local: {")
+			s.edit(t, "listener: in,", "listener: in, network: local,")
+			s.edit(t, "max_calls", "network: local, max_calls")
+		}, "trunks.gw3.network: the relay that runs does not have new"},
 		"records that cannot be written": {func() {
 			s.write(t, twoTrunks, oneRoute)
-			text, _ := os.ReadFile(s.path("t.yaml"))
-			text = bytes.Replace(text, []byte("calls.jsonl"), []byte("none/calls.jsonl"), 1)
-			if err := os.WriteFile(s.path("t.yaml"), text, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			s.edit(t, "calls.jsonl", "none/calls.jsonl")
 		}, "records.file"},
 		"no file": {func() { os.Remove(s.path("t.yaml")) }, "no such file"},
 	} {
@@ -279,8 +293,8 @@ func TestAReloadThatFailsChangesNothing(t *testing.T) {
 			t.Errorf("%s: something was taken up", name)
 		}
 	}
-	if n := strings.Count(log.String(), "configuration not reloaded"); n != 6 {
-		t.Errorf("%d of 6 failures are logged: %s", n, log)
+	if n := strings.Count(log.String(), "configuration not reloaded"); n != 7 {
+		t.Errorf("%d of 7 failures are logged: %s", n, log)
 	}
 	s.write(t, twoTrunks, oneRoute)
 	if _, err := p.reload(t.Context(), false); err != nil {

@@ -38,8 +38,8 @@ type Options struct {
 }
 
 const (
-	defaultSize = 100 << 20 // bytes: about 100,000 records of a call with media
-	defaultKeep = 10        // files: a gigabyte in all
+	defaultSize = 100_000_000 // bytes: some 60,000 records of a call with media
+	defaultKeep = 10          // files: a gigabyte in all
 
 	queueSize  = 8192        // records: four seconds at 2,000 calls a second, and 16 MB at worst
 	batchBytes = 64 << 10    // of lines in one write

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -61,7 +60,7 @@ func (n *notes) count(s string) int {
 	return strings.Count(n.b.String(), s)
 }
 
-func open1(t *testing.T, o Options) *Writer {
+func openWriter(t *testing.T, o Options) *Writer {
 	t.Helper()
 	w, err := Open(o)
 	if err != nil {
@@ -118,7 +117,7 @@ func calls(t *testing.T, path string) (found []int) {
 
 func TestEveryRecordOfAnOrderlyShutdownIsInTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "calls.jsonl")
-	w := open1(t, Options{File: path})
+	w := openWriter(t, Options{File: path})
 	const writers, each = 8, 200
 	var wait sync.WaitGroup
 	for n := range writers {
@@ -149,7 +148,7 @@ func TestEveryRecordOfAnOrderlyShutdownIsInTheFile(t *testing.T) {
 
 func TestAFullFileMakesRoomForTheNextAndTheOldestGoes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "calls.jsonl")
-	w := open1(t, Options{File: path, Size: 100, Keep: 2})
+	w := openWriter(t, Options{File: path, Size: 100, Keep: 2})
 	for n := range 8 { // two of them fill a file
 		w.Write(record{Call: n, Pad: strings.Repeat("x", 25)})
 		until(t, "written", func() bool { return w.Stats().Written == uint64(n+1) })
@@ -175,7 +174,7 @@ func TestFewerKeptFilesTakeTheSurplusAway(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w := open1(t, Options{File: path, Size: 1, Keep: 2})
+	w := openWriter(t, Options{File: path, Size: 1, Keep: 2})
 	for n := range 2 {
 		w.Write(record{Call: n})
 		until(t, "written", func() bool { return w.Stats().Written == uint64(n+1) })
@@ -192,7 +191,7 @@ func TestAGapAmongTheFullFilesIsTakenInAndNothingBehindItMoves(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w := open1(t, Options{File: path, Size: 1, Keep: 4})
+	w := openWriter(t, Options{File: path, Size: 1, Keep: 4})
 	for n := range 2 {
 		w.Write(record{Call: n})
 		until(t, "written", func() bool { return w.Stats().Written == uint64(n+1) })
@@ -207,7 +206,7 @@ func TestAGapAmongTheFullFilesIsTakenInAndNothingBehindItMoves(t *testing.T) {
 func TestAfterLogrotateMovedTheFileReopenBeginsANewOne(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "calls.jsonl")
 	o := Options{File: path}
-	w := open1(t, o)
+	w := openWriter(t, o)
 	w.Write(record{Call: 1})
 	until(t, "written", func() bool { return w.Stats().Written == 1 })
 	if err := os.Rename(path, path+"-moved"); err != nil {
@@ -226,7 +225,7 @@ func TestAfterLogrotateMovedTheFileReopenBeginsANewOne(t *testing.T) {
 func TestReopenOfWhatCannotBeOpenedChangesNothing(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "calls.jsonl")
-	w := open1(t, Options{File: path})
+	w := openWriter(t, Options{File: path})
 	if err := w.Reopen(t.Context(), Options{File: filepath.Join(dir, "none", "calls")}); err == nil || !strings.Contains(err.Error(), "records.file") {
 		t.Errorf("%v", err)
 	}
@@ -245,7 +244,7 @@ func TestReopenOfWhatCannotBeOpenedChangesNothing(t *testing.T) {
 
 func TestRecordsCanBeTurnedOnAndOff(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "calls.jsonl")
-	w := open1(t, Options{})
+	w := openWriter(t, Options{})
 	for _, o := range []Options{{File: path}, {}} {
 		if !w.Write(record{Call: 1}) {
 			t.Error("dropped")
@@ -267,7 +266,7 @@ func TestTheHalfLineOfACrashDoesNotSpoilTheNextRecord(t *testing.T) {
 	if err := os.WriteFile(path, []byte("{\"call\":1}\n{\"ca"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := open1(t, Options{File: path})
+	w := openWriter(t, Options{File: path})
 	w.Write(record{Call: 2})
 	closeWriter(t, w)
 	if b, _ := os.ReadFile(path); string(b) != "{\"call\":1}\n{\"ca\n{\"call\":2}\n" {
@@ -291,187 +290,12 @@ func TestWhatIsNoRegularFileIsRefusedAndNotWaitedFor(t *testing.T) {
 func TestARecordThatIsNoneIsDroppedAndTheOthersAreNot(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "calls.jsonl")
 	var log notes
-	w := open1(t, Options{File: path, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	w := openWriter(t, Options{File: path, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	for _, r := range []any{record{Call: 1}, func() {}, record{Pad: strings.Repeat("x", maxRecord)}, record{Call: 2}} {
 		w.Write(r)
 	}
 	closeWriter(t, w)
 	if got := calls(t, path); fmt.Sprint(got) != "[1 2]" || w.Stats().Dropped != 2 || log.count("call records dropped") == 0 {
 		t.Errorf("%v, %+v", got, w.Stats())
-	}
-}
-
-// stuck is a disk whose writes go wrong, or wait, as the test says.
-type stuck struct {
-	file
-	mu     sync.Mutex
-	err    error
-	part   int           // bytes that are written before err
-	gate   chan struct{} // nil: open
-	whole  bool          // truncation fails as well
-	unsync error
-}
-
-func (s *stuck) set(change func(*stuck)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change(s)
-}
-
-func (s *stuck) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	err, part, gate := s.err, s.part, s.gate
-	s.mu.Unlock()
-	if gate != nil {
-		<-gate
-	}
-	if err != nil {
-		n, _ := s.file.Write(b[:min(part, len(b))])
-		return n, err
-	}
-	return s.file.Write(b)
-}
-
-func (s *stuck) Truncate(size int64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.whole {
-		return fs.ErrPermission
-	}
-	return s.file.Truncate(size)
-}
-
-func (s *stuck) Sync() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.unsync
-}
-
-// onto makes the options use the disk.
-func (s *stuck) onto(o Options) Options {
-	o.retry = time.Millisecond
-	o.open = func(path string) (file, error) {
-		f, err := open(path)
-		s.file = f
-		return s, err
-	}
-	return o
-}
-
-func TestHalfALineIsTakenBackBeforeTheNextAttempt(t *testing.T) {
-	for name, whole := range map[string]bool{"the disk truncates": false, "the disk does not": true} {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "calls.jsonl")
-			s := &stuck{err: syscall.ENOSPC, part: 5, whole: whole}
-			w := open1(t, s.onto(Options{File: path}))
-			w.Write(record{Call: 1})
-			until(t, "three failures", func() bool { return w.Stats().Errors >= 3 })
-			s.set(func(s *stuck) { s.err = nil })
-			closeWriter(t, w)
-			b, _ := os.ReadFile(path)
-			if got := string(b); whole && !strings.HasSuffix(got, "\n{\"call\":1}\n") || !whole && got != "{\"call\":1}\n" {
-				t.Errorf("%q", got)
-			}
-			if w.Stats().Written != 1 || w.Stats().Dropped != 0 {
-				t.Errorf("%+v", w.Stats())
-			}
-		})
-	}
-}
-
-func TestAStuckDiskHoldsUpNobody(t *testing.T) {
-	var log notes
-	c := &clock{t: time.Unix(1000, 0)}
-	s := &stuck{gate: make(chan struct{})}
-	path := filepath.Join(t.TempDir(), "calls.jsonl")
-	w := open1(t, s.onto(Options{File: path, Log: slog.New(slog.NewTextHandler(&log, nil)), Now: c.now, queue: 4}))
-	w.Write(record{Call: 0})
-	until(t, "the disk has the first record", func() bool { return w.Stats().Queued == 0 })
-	dropped := 0
-	for n := range 100 {
-		if !w.Write(record{Call: 1 + n}) {
-			dropped++
-		}
-	}
-	if s := w.Stats(); dropped != 96 || s.Dropped != 96 || s.Queued != 4 {
-		t.Errorf("%d dropped, %+v", dropped, s)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := w.Reopen(ctx, Options{File: path}); err == nil || !strings.Contains(err.Error(), "does not answer") {
-		t.Errorf("reopened a stuck disk: %v", err)
-	}
-	if n := log.count("call records dropped"); n != 1 {
-		t.Errorf("%d lines within a minute", n)
-	}
-	c.move(tellEvery)
-	w.Write(record{})
-	if log.count("records=1 ") != 1 || log.count("records=96 ") != 1 || log.count("total=97") != 1 {
-		t.Errorf("the drops of the first minute are not told: %s", log.b.String())
-	}
-	close(s.gate)
-	closeWriter(t, w)
-	if got := calls(t, path); fmt.Sprint(got) != "[0 1 2 3 4]" {
-		t.Errorf("%v", got)
-	}
-}
-
-func TestTheEndDoesNotWaitForAFullDiskForEver(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "calls.jsonl")
-	s := &stuck{err: syscall.ENOSPC}
-	w, err := Open(s.onto(Options{File: path}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := range 10 {
-		w.Write(record{Call: n})
-	}
-	until(t, "a failure", func() bool { return w.Stats().Errors > 0 })
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := w.Close(ctx); err == nil || !strings.Contains(err.Error(), "10 could not be written") {
-		t.Errorf("%v", err)
-	}
-	if s := w.Stats(); s.Written != 0 || s.Dropped != 10 || s.Queued != 0 {
-		t.Errorf("%+v", s)
-	}
-	if err := w.Close(t.Context()); err != nil {
-		t.Errorf("closed twice: %v", err)
-	}
-}
-
-func TestAFileThatCannotBeRenamedGrowsAndNothingIsLost(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "calls.jsonl")
-	if err := os.Mkdir(path+".1", 0o700); err != nil { // a directory is in the way
-		t.Fatal(err)
-	}
-	c := &clock{t: time.Unix(1000, 0)}
-	w := open1(t, Options{File: path, Size: 1, Keep: 1, Now: c.now})
-	for n := range 5 {
-		w.Write(record{Call: n})
-		until(t, "written", func() bool { return w.Stats().Written == uint64(n+1) })
-	}
-	if s := w.Stats(); s.Rotated != 0 || s.Errors != 1 {
-		t.Errorf("tried more than once a minute: %+v", s)
-	}
-	if err := os.Remove(path + ".1"); err != nil {
-		t.Fatal(err)
-	}
-	c.move(rotateWait)
-	w.Write(record{Call: 5})
-	closeWriter(t, w)
-	if before, after := calls(t, path+".1"), calls(t, path); fmt.Sprint(before, after) != "[0 1 2 3 4] [5]" {
-		t.Errorf("%v %v", before, after)
-	}
-}
-
-func TestASyncThatFailsIsCounted(t *testing.T) {
-	s := &stuck{unsync: syscall.EIO}
-	w := open1(t, s.onto(Options{File: filepath.Join(t.TempDir(), "calls.jsonl")}))
-	w.Write(record{Call: 1})
-	closeWriter(t, w)
-	if w.Stats().Errors != 1 || w.Stats().Written != 1 {
-		t.Errorf("%+v", w.Stats())
 	}
 }

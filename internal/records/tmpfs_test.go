@@ -45,7 +45,7 @@ func fillDisk(t *testing.T, dir string) {
 	if err := os.WriteFile(ballast, make([]byte, tinyDisk/2), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := open1(t, Options{File: path, retry: 1})
+	w := openWriter(t, Options{File: path, retry: 1})
 	const records = 100 // of 100 bytes and more: the disk has room for some 80
 	for n := range records {
 		w.Write(record{Call: n, Pad: strings.Repeat("x", 100)})

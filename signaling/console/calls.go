@@ -18,10 +18,13 @@ const pageBytes = control.MaxLine / 2
 func (c *Console) calls(p List) (CallList, error) {
 	all := c.o.Calls.Calls()
 	r := CallList{Total: len(all)}
-	found := slices.DeleteFunc(all, func(i b2bua.CallInfo) bool { return !p.wants(&i) })
+	found := all
+	if p.Trunk != "" || p.Match != "" {
+		found = slices.DeleteFunc(all, func(i b2bua.CallInfo) bool { return !p.wants(&i) })
+	}
 	r.Found = len(found)
 	var err error
-	r.Calls, r.Next, err = page(p, found, func(i b2bua.CallInfo) string { return i.ID })
+	r.Calls, r.Next, err = page(p, found, func(i *b2bua.CallInfo) string { return i.ID })
 	return r, err
 }
 
@@ -35,26 +38,38 @@ func (p List) wants(i *b2bua.CallInfo) bool {
 }
 
 // page cuts from a list what follows p.After in the order of its keys, and tells where the next page goes on.
-func page[T any](p List, all []T, key func(T) string) (part []T, next string, err error) {
+func page[T any](p List, all []T, key func(*T) string) (part []T, next string, err error) {
 	limit := p.Limit
 	if limit <= 0 || limit > control.MaxPage {
 		limit = control.MaxPage
 	}
-	all = slices.DeleteFunc(all, func(t T) bool { return key(t) <= p.After })
-	slices.SortFunc(all, func(a, b T) int { return cmp.Compare(key(a), key(b)) })
-	part = []T{}
-	for bytes, i := 0, 0; i < len(all); i++ {
-		if len(part) == limit || bytes > pageBytes {
-			return part, key(all[i-1]), nil
+	order := make([]keyed[T], 0, len(all))
+	for i := range all {
+		if k := key(&all[i]); k > p.After {
+			order = append(order, keyed[T]{k, &all[i]})
 		}
-		line, err := json.Marshal(all[i])
+	}
+	slices.SortFunc(order, func(a, b keyed[T]) int { return cmp.Compare(a.key, b.key) })
+	part = []T{}
+	bytes := 0
+	for i, o := range order {
+		if len(part) == limit || bytes > pageBytes {
+			return part, order[i-1].key, nil
+		}
+		line, err := json.Marshal(o.entry)
 		if err != nil {
 			return nil, "", err
 		}
 		bytes += len(line)
-		part = append(part, all[i])
+		part = append(part, *o.entry)
 	}
 	return part, "", nil
+}
+
+// keyed is an entry on its way into a page: entries are large, and stay where they are while they are sorted.
+type keyed[T any] struct {
+	key   string
+	entry *T
 }
 
 // call tells everything of one call: as SIP sees it, and what the relay measures of its media.
@@ -83,10 +98,11 @@ func (c *Console) call(ctx context.Context, p Ref) (CallState, error) {
 }
 
 // hangUp ends a call on both sides.
-func (c *Console) hangUp(p Ref) (Ref, error) {
+func (c *Console) hangUp(by control.Peer, p Ref) (Ref, error) {
 	if !c.o.Calls.Hangup(p.ID) {
 		return Ref{}, missing(p.ID)
 	}
+	c.o.Log.Info("hung up by the operator", "call", p.ID, "uid", by.UID)
 	return p, nil
 }
 

@@ -13,6 +13,7 @@ package console
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"time"
 
 	"tandem/internal/control"
@@ -49,6 +50,7 @@ type Options struct {
 	Node, Version, Boot string
 	Start               time.Time // of the process
 	Clock               func() time.Time
+	Log                 *slog.Logger // who hung up on whom, who drained
 
 	Calls  Calls
 	Relay  Relay
@@ -66,7 +68,7 @@ type Console struct{ o Options }
 func New(o Options) *Console { return &Console{o} }
 
 // Handle implements control.Handler.
-func (c *Console) Handle(ctx context.Context, _ *control.Conn, method string, raw json.RawMessage) (any, error) {
+func (c *Console) Handle(ctx context.Context, conn *control.Conn, method string, raw json.RawMessage) (any, error) {
 	switch method {
 	case MethodHello:
 		return answer(raw, c.hello)
@@ -78,14 +80,14 @@ func (c *Console) Handle(ctx context.Context, _ *control.Conn, method string, ra
 		control.Async(ctx) // it asks the relay
 		return answer(raw, func(p Ref) (CallState, error) { return c.call(ctx, p) })
 	case MethodHangUp:
-		return answer(raw, c.hangUp)
+		return answer(raw, func(p Ref) (Ref, error) { return c.hangUp(conn.Peer(), p) })
 	case MethodExplain:
 		return answer(raw, c.explain)
 	case MethodReload:
 		control.Async(ctx) // it reads files
 		return answer(raw, func(p Reload) (Reloaded, error) { return c.o.Reload(ctx, p.Check) })
 	case MethodDrain:
-		return answer(raw, c.drain)
+		return answer(raw, func(p control.Drain) (DrainResult, error) { return c.drain(conn.Peer(), p) })
 	}
 	return nil, control.UnknownMethod(method, names()...)
 }
@@ -121,9 +123,11 @@ func (c *Console) hello(Hello) (HelloResult, error) {
 }
 
 // drain stops new calls from entering, or lets them in again.
-func (c *Console) drain(p control.Drain) (DrainResult, error) {
+func (c *Console) drain(by control.Peer, p control.Drain) (DrainResult, error) {
 	c.o.Calls.Drain(p.On)
-	return DrainResult{Draining: p.On, Calls: c.o.Calls.Stats().Active}, nil
+	left := c.o.Calls.Stats().Active
+	c.o.Log.Info("draining", "on", p.On, "calls", left, "uid", by.UID)
+	return DrainResult{Draining: p.On, Calls: left}, nil
 }
 
 // explain decides a call that nobody makes, by the routes and the trunks that serve calls at this moment.

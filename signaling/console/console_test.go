@@ -1,10 +1,12 @@
 package console
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,10 +30,13 @@ sip:
   listeners:
     in: {transport: udp, address: "127.0.0.1:5060"}
     out: {transport: udp, address: "127.0.0.1:5070"}
+    tls: {transport: tls, address: "127.0.0.1:5071", tls: {certificate: sbc.pem, key: sbc.key}}
 trunks:
   uc: {listener: in, peer: "127.0.0.1:5080", options: {off: true}}
   gw1: {listener: out, peer: "127.0.0.1:5090", max_calls: 1, options: {off: true}}
   gw2: {listener: out, peer: "127.0.0.2:5090", options: {off: true}}
+  own: {listener: tls, peer: "127.0.0.3:5061", tls: {certificate: own.pem, key: own.key}, options: {off: true}}
+  tls: {listener: tls, peer: "127.0.0.2:5061", options: {off: true}}
 routes:
   - {name: city, from: [uc], match: '^\+431', to: [gw1, gw2]}
 `
@@ -79,6 +84,7 @@ type desk struct {
 	ledger *Ledger
 	trunks *trunk.Table
 	client *control.Client
+	log    bytes.Buffer // of the handler, which is done when the answer is here
 }
 
 func open(t *testing.T, p *plane) *desk {
@@ -88,7 +94,7 @@ func open(t *testing.T, p *plane) *desk {
 		t.Fatal(err)
 	}
 	clock := func() time.Time { return noon }
-	trunks, err := trunk.New(cfg, nil, clock)
+	trunks, err := trunk.New(cfg, nil, clock) // nothing here needs DNS
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,13 +102,14 @@ func open(t *testing.T, p *plane) *desk {
 	routes := route.New(cfg)
 	c := New(Options{
 		Node: "sbc1", Version: "v1", Boot: "boot", Start: noon.Add(-time.Hour), Clock: clock, Calls: p, Relay: p, Ledger: d.ledger,
+		Log: slog.New(slog.NewTextHandler(&d.log, nil)),
 		Now: func() Now { return Now{trunks, routes, File{Path: "/etc/t.yaml", SHA256: "abc", Restart: []string{}}} },
 		Reload: func(_ context.Context, check bool) (Reloaded, error) {
 			p.reloads = append(p.reloads, check)
 			return Reloaded{Applied: !check, Changes: []string{"added trunks.gw3"}, Restart: []string{}, Notes: []string{}}, p.wrong
 		},
 		Certificates: func() []identity.Expiry {
-			return []identity.Expiry{{File: "sbc.pem", Subject: "CN=sbc", At: noon.Add(time.Hour)}}
+			return []identity.Expiry{{File: "own.pem", Subject: "CN=own", At: noon.Add(2 * time.Hour)}, {File: "sbc.pem", Subject: "CN=sbc", At: noon.Add(time.Hour)}}
 		},
 	})
 	path := filepath.Join(t.TempDir(), "sip.sock")
@@ -147,8 +154,8 @@ func call(n int, from, to, called string) b2bua.CallInfo {
 func TestHelloTellsWhoAnswers(t *testing.T) {
 	d := open(t, &plane{calls: []b2bua.CallInfo{call(1, "uc", "gw1", "+431")}, down: true})
 	h := must[HelloResult](t, d, MethodHello, `{"client":"test"}`)
-	if h.Node != "sbc1" || h.Version != "v1" || h.Boot != "boot" || h.UptimeMS != 3600_000 || h.Calls != 1 || h.Ended != 7 || h.Trunks != 3 ||
-		h.Relay || h.Draining || h.Config.SHA256 != "abc" || len(h.Certificates) != 1 || h.Certificates[0].Subject != "CN=sbc" {
+	if h.Node != "sbc1" || h.Version != "v1" || h.Boot != "boot" || h.UptimeMS != 3600_000 || h.Calls != 1 || h.Ended != 7 || h.Trunks != 5 ||
+		h.Relay || h.Draining || h.Config.SHA256 != "abc" || len(h.Certificates) != 2 || h.Certificates[1].Subject != "CN=sbc" {
 		t.Errorf("%+v", h)
 	}
 }
@@ -162,7 +169,7 @@ func TestTrunksAreListedAsTheyAre(t *testing.T) {
 	gw1.Tried()
 	gw1.Failed(486, "Busy Here")
 	r := must[TrunkList](t, d, MethodTrunks, `{}`)
-	if r.Found != 3 || r.Total != 3 || r.Next != "" || len(r.Trunks) != 3 {
+	if r.Found != 5 || r.Total != 5 || r.Next != "" || len(r.Trunks) != 5 {
 		t.Fatalf("%+v", r)
 	}
 	got := r.Trunks[0]
@@ -171,7 +178,7 @@ func TestTrunksAreListedAsTheyAre(t *testing.T) {
 		!got.Looked.Equal(noon) || len(got.Addresses) != 1 {
 		t.Errorf("%+v", got)
 	}
-	if one := must[TrunkList](t, d, MethodTrunks, `{"trunk":"gw2"}`); len(one.Trunks) != 1 || one.Trunks[0].Name != "gw2" || one.Total != 3 {
+	if one := must[TrunkList](t, d, MethodTrunks, `{"trunk":"gw2"}`); len(one.Trunks) != 1 || one.Trunks[0].Name != "gw2" || one.Total != 5 {
 		t.Errorf("%+v", one)
 	}
 	if some := must[TrunkList](t, d, MethodTrunks, `{"match":"gw","limit":1}`); some.Found != 2 || some.Next != "gw1" {
@@ -179,6 +186,16 @@ func TestTrunksAreListedAsTheyAre(t *testing.T) {
 	}
 	if rest := must[TrunkList](t, d, MethodTrunks, `{"match":"gw","after":"gw1"}`); len(rest.Trunks) != 1 || rest.Trunks[0].Name != "gw2" || rest.Next != "" {
 		t.Errorf("%+v", rest)
+	}
+}
+
+func TestATrunkHasTheExpiryOfTheCertificateThatItShows(t *testing.T) {
+	d := open(t, &plane{})
+	want := map[string]time.Time{"tls": noon.Add(time.Hour), "own": noon.Add(2 * time.Hour)}
+	for _, tr := range must[TrunkList](t, d, MethodTrunks, `{}`).Trunks {
+		if !tr.Expires.Equal(want[tr.Name]) {
+			t.Errorf("%s: %v, want %v", tr.Name, tr.Expires, want[tr.Name])
+		}
 	}
 }
 
@@ -290,8 +307,8 @@ func TestHangUpEndsOneCall(t *testing.T) {
 	if _, err := ask[Ref](t, d, MethodHangUp, `{"id":"sbc1.0009"}`); control.CodeOf(err) != control.CodeNotFound {
 		t.Errorf("%v", err)
 	}
-	if !slices.Equal(d.hung, []string{"sbc1.0002"}) {
-		t.Errorf("hung up %v", d.hung)
+	if !slices.Equal(d.hung, []string{"sbc1.0002"}) || strings.Count(d.log.String(), "hung up by the operator") != 1 || !strings.Contains(d.log.String(), "call=sbc1.0002 uid=") {
+		t.Errorf("hung up %v: %s", d.hung, d.log.String())
 	}
 }
 
@@ -359,6 +376,22 @@ func TestMistakesAreNamed(t *testing.T) {
 	} {
 		if _, err := ask[json.RawMessage](t, d, tt.method, tt.params); control.CodeOf(err) != tt.code || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s %s: %v, want %d and %q", tt.method, tt.params, err, tt.code, tt.want)
+		}
+	}
+}
+
+func BenchmarkOnePageOfCalls(b *testing.B) {
+	p := &plane{}
+	for n := range 5000 {
+		c := call(n, "uc", "gw1", "+4312345678")
+		c.Tried = []b2bua.TrunkTry{{Trunk: "gw1", Route: "city", Address: "192.0.2.1:5060", Code: 200, Start: noon, End: noon}}
+		p.calls = append(p.calls, c)
+	}
+	c := New(Options{Calls: p})
+	b.ReportAllocs()
+	for b.Loop() {
+		if r, err := c.calls(List{}); err != nil || len(r.Calls) == 0 {
+			b.Fatal(err)
 		}
 	}
 }

@@ -52,7 +52,7 @@ func (l *Ledger) Note(r *b2bua.CallRecord) {
 	for i := range r.Media {
 		m := &r.Media[i]
 		name := map[string]string{"a": r.From, "b": r.To}[m.Leg]
-		if name == "" || m.Packets == 0 {
+		if name == "" || m.Packets == 0 || m.MOS == 0 { // nothing was heard
 			continue
 		}
 		l.note(name, sample{r.End, int64(m.Expected), m.Lost, m.JitterMS, m.MOS})

@@ -33,7 +33,7 @@ func (c *Console) trunks(p List) (TrunkList, error) {
 		list = append(list, t)
 	}
 	var err error
-	r.Trunks, r.Next, err = page(p, list, func(t Trunk) string { return t.Name })
+	r.Trunks, r.Next, err = page(p, list, func(t *Trunk) string { return t.Name })
 	return r, err
 }
 

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,13 +33,16 @@ type Expiry struct {
 	At      time.Time
 }
 
-// Expiries lists when the files in use end, in the order of their names. For a gauge in seconds take At.Unix().
+// Expiries lists when the files in use end, each once, in the order of their names. For a gauge in seconds take At.Unix().
 func (s *Store) Expiries() []Expiry {
-	var list []Expiry
+	first := make(map[string]Expiry)
 	for _, f := range s.uses.Load().all {
-		list = append(list, f.expiry())
+		e := f.expiry()
+		if known, ok := first[e.File]; !ok || e.At.Before(known.At) {
+			first[e.File] = e
+		}
 	}
-	return list
+	return slices.SortedFunc(maps.Values(first), func(a, b Expiry) int { return strings.Compare(a.File, b.File) })
 }
 
 func earliest(file string, certs []*x509.Certificate) Expiry {
@@ -59,8 +64,8 @@ type notice struct {
 // expiring warns of what ends soon, once a day, and of what has ended at once. Caller holds mu.
 func (s *Store) expiring() {
 	now := s.now()
-	for _, f := range s.uses.Load().all {
-		e, last := f.expiry(), s.told[f.name()]
+	for _, e := range s.Expiries() {
+		last := s.told[e.File]
 		expired := !now.Before(e.At)
 		if e.At.Sub(now) > warnAhead || now.Sub(last.at) < warnEvery && expired == last.expired {
 			continue
@@ -70,7 +75,7 @@ func (s *Store) expiring() {
 			level, event = slog.LevelError, "tls: a certificate has expired; peers that check it refuse"
 		}
 		s.log.Log(context.Background(), level, event, "file", e.File, "subject", e.Subject, "expires", e.At, "days", int(e.At.Sub(now).Hours()/24))
-		s.told[f.name()] = notice{now, expired}
+		s.told[e.File] = notice{now, expired}
 	}
 }
 

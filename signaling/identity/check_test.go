@@ -54,6 +54,16 @@ func TestExpiriesAreThoseThatComeFirst(t *testing.T) {
 	}
 }
 
+func TestFileThatServesTwiceIsListedOnce(t *testing.T) {
+	ca := lasting(t)
+	files := ca.until(time.Now().Add(time.Hour))
+	files.CA = files.Certificate
+	s, _ := open(t, sip(files), Options{})
+	if list := s.Expiries(); len(list) != 1 || list[0].File != files.CA {
+		t.Errorf("got %v", list)
+	}
+}
+
 func TestExpiryIsToldThirtyDaysAheadOnceADay(t *testing.T) {
 	const day = 24 * time.Hour
 	ca := lasting(t)

@@ -241,29 +241,38 @@ func TestHandshakesOfPeersThatWeConnectTo(t *testing.T) {
 			guard.Egress{ServerName: "gw.example.net", TLS: stricter.Trunk("strict")}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			st := stack(t, store, func(*guard.Inbound) {}, newJournal())
-			port := freePort(t)
-			args := append([]string{"s_server", "-accept", fmt.Sprint("127.0.0.1:", port), "-cert", c.shows.Certificate,
-				"-cert_chain", c.shows.Certificate, "-key", c.shows.Key, "-CAfile", ca.file, "-Verify", "2", "-naccept", "1"}, c.args...)
-			_, out := openssl(t, args...)
-			out.await(t, "ACCEPT")
-			failed := make(chan error, 1)
-			c.way.Listener, c.way.Dest = "in", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
-			if _, err := st.Request(context.Background(), ask("s-server"), c.way, func(_ *gosip.Response, err error) { failed <- err }); err != nil {
-				t.Fatal(err)
-			}
-			if c.want == "" {
-				out.await(t, "OPTIONS sip:gw.example.net")
-				out.await(t, "CN = sbc.example.com") // of the client certificate
-				return
-			}
-			if err := await(t, failed, "the failure"); err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want %q", err, c.want)
-			}
-			if out.has("OPTIONS") {
-				t.Error("the peer got the request")
-			}
+			args := append([]string{"-cert", c.shows.Certificate, "-cert_chain", c.shows.Certificate, "-key", c.shows.Key, "-CAfile", ca.file}, c.args...)
+			called(t, store, args, c.way, c.want)
 		})
+	}
+}
+
+// called sends a request to openssl s_server with args. Without an error wanted the peer must get it, and our certificate
+// before it; with one it must get nothing.
+func called(t *testing.T, store *Store, args []string, way guard.Egress, want string) {
+	t.Helper()
+	st := stack(t, store, func(*guard.Inbound) {}, newJournal())
+	port := freePort(t)
+	_, out := openssl(t, append([]string{"s_server", "-accept", fmt.Sprint("127.0.0.1:", port), "-Verify", "2", "-naccept", "1"}, args...)...)
+	out.await(t, "ACCEPT")
+	failed := make(chan error, 1)
+	way.Listener, way.Dest = "in", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
+	if _, err := st.Request(context.Background(), ask("s-server"), way, func(_ *gosip.Response, err error) { failed <- err }); err != nil {
+		failed <- err // as fast as that
+	}
+	if want == "" {
+		if len(failed) > 0 {
+			t.Fatal(<-failed)
+		}
+		out.await(t, "OPTIONS sip:gw.example.net")
+		out.await(t, "CN = sbc.example.com") // of the client certificate
+		return
+	}
+	if err := await(t, failed, "the failure"); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+	if out.has("OPTIONS") {
+		t.Error("the peer got the request")
 	}
 }
 

@@ -98,85 +98,94 @@ func (f *far) serve(c *tls.Conn) {
 	}
 }
 
+// crossing is connections in both directions between our stack and peers.
+type crossing struct {
+	t     *testing.T
+	ca    *authority
+	st    *guard.Stack
+	peers *Store // identity of the peers that connect
+	in    []line
+	out   []*far
+}
+
+// dial is one more peer that connects.
+func (x *crossing) dial() line {
+	x.t.Helper()
+	cfg := x.peers.Client("in").Clone()
+	cfg.ServerName = "sbc.example.com"
+	c, err := tls.Dial("tcp", x.st.Address("in").String(), cfg)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return newLine(x.t, c)
+}
+
+// ping sends a request of ours to a peer and waits for the answer.
+func (x *crossing) ping(f *far, id string) {
+	x.t.Helper()
+	got := make(chan error, 1)
+	_, err := x.st.Request(context.Background(), ask(id), guard.Egress{Listener: "in", Dest: f.at, ServerName: "gw.example.net"},
+		func(_ *gosip.Response, err error) { got <- err })
+	if err == nil {
+		err = await(x.t, got, "the answer")
+	}
+	if err != nil {
+		x.t.Fatalf("%s: %v", id, err)
+	}
+}
+
+// talk uses every connection once.
+func (x *crossing) talk(round int) {
+	x.t.Helper()
+	for i, l := range x.in {
+		io.WriteString(l, options(fmt.Sprintf("in-%d-%d", round, i)))
+		if res, err := l.recv(); err != nil || !strings.HasPrefix(res, "SIP/2.0 200 ") {
+			x.t.Fatalf("round %d, connection %d of theirs: %q, %v", round, i, res, err)
+		}
+	}
+	for i, f := range x.out {
+		x.ping(f, fmt.Sprintf("out-%d-%d", round, i))
+	}
+}
+
 func TestCertificateIsSwappedUnderLiveConnectionsWithoutDroppingOne(t *testing.T) {
 	const lines, swaps = 50, 3 // lines in each direction
 	ca := newAuthority(t, "ca")
 	files := ca.identity(template([]string{"sbc.example.com"}))
 	store, _ := open(t, sip(files), Options{})
-	st := stack(t, store, func(in *guard.Inbound) { in.Reply(200, "OK") }, newJournal())
-
-	theirs, _ := open(t, sip(ca.identity(template([]string{"uc.example.com"}))), Options{})
-	dial := func() line {
-		cfg := theirs.Client("in").Clone()
-		cfg.ServerName = "sbc.example.com"
-		c, err := tls.Dial("tcp", st.Address("in").String(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return newLine(t, c)
+	peers, _ := open(t, sip(ca.identity(template([]string{"uc.example.com"}))), Options{})
+	x := &crossing{t: t, ca: ca, peers: peers}
+	x.st = stack(t, store, func(in *guard.Inbound) { in.Reply(200, "OK") }, newJournal())
+	for range lines {
+		x.in, x.out = append(x.in, x.dial()), append(x.out, newFar(t, ca))
 	}
+	x.talk(0)
 	number := func(l line) *big.Int { return l.ConnectionState().PeerCertificates[0].SerialNumber }
-	var in []line
-	for range lines {
-		in = append(in, dial())
-	}
-	first := number(in[0])
-	var out []*far
-	for range lines {
-		out = append(out, newFar(t, ca))
-	}
-	talk := func(round int) {
-		t.Helper()
-		for i, l := range in {
-			io.WriteString(l, options(fmt.Sprintf("in-%d-%d", round, i)))
-			if res, err := l.recv(); err != nil || !strings.HasPrefix(res, "SIP/2.0 200 ") {
-				t.Fatalf("round %d, connection %d of theirs: %q, %v", round, i, res, err)
-			}
-		}
-		for i, f := range out {
-			got := make(chan error, 1)
-			_, err := st.Request(context.Background(), ask(fmt.Sprintf("out-%d-%d", round, i)), guard.Egress{Listener: "in", Dest: f.at, ServerName: "gw.example.net"},
-				func(res *gosip.Response, err error) { got <- err })
-			if err == nil {
-				err = await(t, got, "the answer")
-			}
-			if err != nil {
-				t.Fatalf("round %d, connection %d of ours: %v", round, i, err)
-			}
-		}
-	}
-	talk(0)
-	now := first
+	now := number(x.in[0])
 	for round := 1; round <= swaps; round++ {
 		ca.renew(files, template([]string{"sbc.example.com"}))
 		if err := store.Reload(); err != nil {
 			t.Fatal(err)
 		}
-		talk(round)
-		fresh, f := number(dial()), newFar(t, ca)
+		x.talk(round)
+		fresh, f := number(x.dial()), newFar(t, ca)
 		if fresh.Cmp(now) == 0 {
 			t.Errorf("round %d: a new connection of theirs sees the old certificate", round)
 		}
 		now = fresh
-		got := make(chan error, 1)
-		if _, err := st.Request(context.Background(), ask(fmt.Sprint("new-", round)), guard.Egress{Listener: "in", Dest: f.at, ServerName: "gw.example.net"},
-			func(res *gosip.Response, err error) { got <- err }); err != nil {
-			t.Fatal(err)
-		}
-		if err := await(t, got, "the answer"); err != nil {
-			t.Fatal(err)
-		}
+		x.ping(f, fmt.Sprint("new-", round))
 		if shown := await(t, f.conns, "the connection"); shown.Cmp(now) != 0 {
 			t.Errorf("round %d: a new connection of ours shows certificate %s, not %s", round, shown, now)
 		}
 	}
-	for i, f := range out {
+	for i, f := range x.out {
 		if len(f.conns) != 1 || len(f.ended) != 0 {
 			t.Errorf("connection %d of ours: %d opened, %d ended", i, len(f.conns), len(f.ended))
 		}
 	}
-	if n := st.Stats().Connections; n[guard.Opened] != lines+swaps || n[guard.Accepted] != lines+swaps || n[guard.HandshakeFailed] != 0 || st.Stats().Streams != 2*(lines+swaps) {
-		t.Errorf("connections: %v, %d open", n, st.Stats().Streams)
+	n, open := x.st.Stats().Connections, x.st.Stats().Streams
+	if n[guard.Opened] != lines+swaps || n[guard.Accepted] != lines+swaps || n[guard.HandshakeFailed] != 0 || open != 2*(lines+swaps) {
+		t.Errorf("connections: %v, %d open", n, open)
 	}
 }
 

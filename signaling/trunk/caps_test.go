@@ -2,6 +2,7 @@ package trunk
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -141,6 +142,12 @@ func TestOnePlaceGivenBackTooOftenLendsNone(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	take(t, tr, Ask{Bandwidth: 301}, clk.now(), "0 of 300 kbit/s are taken, the call needs 301")
+	take(t, tr, Ask{Bandwidth: 100}, clk.advance(time.Minute), "")
+	take(t, tr, Ask{Bandwidth: 100}, clk.now(), "")
+	tr.Give(Ask{Bandwidth: 1000}) // never taken so
+	if s := tr.Snapshot(clk.now()); s.Calls != 1 || s.Bandwidth != 0 {
+		t.Errorf("%+v", s)
+	}
 }
 
 func TestTrunkWithoutCapsIsNeverFull(t *testing.T) {
@@ -228,6 +235,9 @@ func TestCallerWithAnOlderClockDoesNotBreakTheRate(t *testing.T) {
 	take(t, tr, Ask{}, early, "") // counts as late
 	take(t, tr, Ask{}, early.Add(time.Second), "5 calls began within a second, which is the most")
 	take(t, tr, Ask{}, late.Add(time.Second), "")
+	if began := tr.live.places.rate.began; !slices.IsSorted(append(began[1:], began[0])) {
+		t.Errorf("the ring goes back in time: %v", began)
+	}
 }
 
 func TestLookTellsWhatTakeWouldSayAndChangesNothing(t *testing.T) {

@@ -42,7 +42,7 @@ func TestPoolOfARealServerIsFoundByServiceAndAddress(t *testing.T) {
 		"a.example.org. 60 IN A 198.51.100.1", "b.example.org. 60 IN CNAME c.example.org.", "c.example.org. 60 IN A 198.51.100.3", "c.example.org. 60 IN AAAA 2001:db8::3",
 	)
 	tab := tableOf(t, pools, asking(t, s), newClock())
-	if err := tab.Refresh(context.Background()); err == nil || !strings.Contains(err.Error(), "resolve pool.example.net: A and AAAA of pool.example.net: no such record") {
+	if err := tab.Refresh(context.Background()); err == nil || !strings.Contains(err.Error(), "resolve pool.example.net: addresses of pool.example.net: no such record") {
 		t.Errorf("the trunks without records: %v", err)
 	}
 	for trunk, want := range map[string]string{"u": "198.51.100.1:5061 198.51.100.3:5062", "v": "[2001:db8::3]:5062"} {
@@ -63,7 +63,7 @@ func TestWeightsOfARealServerAreTheSharesOfTheCalls(t *testing.T) {
 		first[strings.Fields(targets(t, tr))[0]] += 1. / draws
 	}
 	near(t, "first", first, map[string]float64{"198.51.100.1:5060": 0.75, "198.51.100.2:5060": 0.25})
-	if n := len(s.Asked()); n > 5 { // SRV, then A and AAAA of both
+	if n := len(s.Asked()); n > 5 { // SRV, then addresses of both
 		t.Errorf("%d questions for %d calls", n, draws)
 	}
 }
@@ -129,7 +129,7 @@ func TestServersThatFailLeaveTheOldAnswerAndADenialDoesNot(t *testing.T) {
 	s.Hook(nil)
 	s.Set(t)
 	tick(tr, clk.advance(resolveAgain))
-	if got, want := targets(t, tr), "trunk p: resolve pool.example.net: A and AAAA of pool.example.net: no such record"; got != want {
+	if got, want := targets(t, tr), "trunk p: resolve pool.example.net: addresses of pool.example.net: no such record"; got != want {
 		t.Errorf("after DNS took the name away: %s, want %s", got, want)
 	}
 	if src := netip.MustParseAddr("198.51.100.1"); tr.peer.has(src, clk.now()) {

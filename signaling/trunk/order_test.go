@@ -334,6 +334,27 @@ func TestHostThatFailsKeepsItsOldAddressesBesideTheOthers(t *testing.T) {
 	step(testLife, func(d *dns) { delete(d.answers, "a") }, "198.51.100.22:5060")
 }
 
+func TestFamilyThatCannotBeAskedKeepsItsOldAddresses(t *testing.T) {
+	clk, zone := newClock(), pool()
+	zone.answers["pool.example.net"] = []string{"198.51.100.9", "2001:db8::9"}
+	tab := tableOf(t, pools, zone, clk)
+	tr := trunkOf(t, tab, "u")
+	targets(t, tr)
+	zone.change(func(d *dns) {
+		d.answers["pool.example.net"] = []string{"198.51.100.9"}
+		d.half = map[string]error{"pool.example.net": errors.New("AAAA: SERVFAIL")}
+	})
+	tr.PollDue(clk.advance(testLife))
+	settled(tr)
+	s := tr.Snapshot(clk.now())
+	if len(s.Addresses) != 2 || s.DNSError != "resolve pool.example.net: AAAA: SERVFAIL" {
+		t.Errorf("%+v", s)
+	}
+	if got := targets(t, trunkOf(t, tab, "v")) + " " + targets(t, tr); got != "[2001:db8::9]:5060 198.51.100.9:5060" {
+		t.Error(got)
+	}
+}
+
 func BenchmarkTargets(b *testing.B) {
 	tab := tableOf(b, pools, pool(
 		names.Service{Host: "a", Port: 5060, Priority: 1}, names.Service{Host: "b", Port: 5060, Priority: 2, Weight: 1}, names.Service{Host: "d", Port: 5060, Priority: 2, Weight: 3},

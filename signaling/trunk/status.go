@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -163,7 +162,6 @@ func (tr *Trunk) addresses(s *Status, now time.Time) {
 			Unusable: t.addr.Is4() != tr.Listener.Address.Addr().Unmap().Is4(),
 		})
 	}
-	slices.SortStableFunc(s.Addresses, func(a, b Address) int { return cmp.Compare(a.Priority, b.Priority) })
 }
 
 // MarshalText writes the state's name.

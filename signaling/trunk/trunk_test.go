@@ -53,6 +53,7 @@ type dns struct {
 	local    map[string]string
 	err      error
 	failing  map[string]error // questions that fail, by name
+	half     map[string]error // hosts of which one family cannot be asked
 	count    int
 	gate     chan struct{}
 	asked    chan string
@@ -97,7 +98,7 @@ func (d *dns) Addresses(ctx context.Context, host string) ([]netip.Addr, time.Du
 	if len(list) == 0 {
 		return nil, 0, names.ErrNone
 	}
-	return list, testLife, nil
+	return list, testLife, d.half[host]
 }
 
 func (d *dns) Local(host string) []netip.Addr {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestServersAreReadAgainWhenTheFileChanges(t *testing.T) {
@@ -23,6 +24,21 @@ func TestServersAreReadAgainWhenTheFileChanges(t *testing.T) {
 	}
 	if got, want := servers(), "[198.51.100.53:53] <nil>"; got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestFileOfTheSameSizeIsReadAgainByItsTime(t *testing.T) {
+	c := &Client{Hosts: written(t, "hosts", "192.0.2.1 gw\n")}
+	c.Local("gw")
+	if err := os.WriteFile(c.Hosts, []byte("192.0.2.2 gw\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(c.Hosts, later, later); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(c.Local("gw")); got != "[192.0.2.2]" {
+		t.Errorf("%s", got)
 	}
 }
 

@@ -83,7 +83,7 @@ func (c *Client) Addresses(ctx context.Context, host string) ([]netip.Addr, time
 	none4, none6 := errors.Is(err4, ErrNone), errors.Is(err6, ErrNone)
 	switch {
 	case none4 && none6:
-		return nil, min(life4, life6), fmt.Errorf("A and AAAA of %s: %w", host, ErrNone)
+		return nil, min(life4, life6), fmt.Errorf("addresses of %s: %w", host, ErrNone)
 	case none4:
 		return addresses(six), life6, err6
 	case none6:

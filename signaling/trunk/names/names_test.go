@@ -76,9 +76,9 @@ func TestAddressesAreThoseOfBothFamilies(t *testing.T) {
 		"GW.Example.NET.":       "[192.0.2.1 192.0.2.2 2001:db8::1] 50s <nil>",
 		"four.example.net":      "[192.0.2.4] 40s <nil>",
 		"six.example.net":       "[2001:db8::6] 40s <nil>",
-		"none.example.net":      "[] 7s A and AAAA of none.example.net: no such record",
-		"a..b":                  `[] 0s A and AAAA of a..b: no such record`,
-		strings.Repeat("x", 64): "[] 0s A and AAAA of " + strings.Repeat("x", 64) + ": no such record",
+		"none.example.net":      "[] 7s addresses of none.example.net: no such record",
+		"a..b":                  `[] 0s addresses of a..b: no such record`,
+		strings.Repeat("x", 64): "[] 0s addresses of " + strings.Repeat("x", 64) + ": no such record",
 	} {
 		if got := told(client(t, s).Addresses(context.Background(), host)); got != want {
 			t.Errorf("%s: %s, want %s", host, got, want)
@@ -136,6 +136,20 @@ func TestAnswerThatIsCutOffComesByTCP(t *testing.T) {
 	want := []string{"udp SRV _sip._udp.example.net.", "tcp SRV _sip._udp.example.net."}
 	if asked := s.Asked(); !slices.Equal(asked, want) {
 		t.Errorf("asked %q, want %q", asked, want)
+	}
+}
+
+func TestAnswerThatIsCutOffByTCPTooIsNone(t *testing.T) {
+	s := fake.Serve(t, "_sip._udp.example.net. 60 IN SRV 10 5 5060 a.example.net.")
+	s.Hook(func(w dns.ResponseWriter, q *dns.Msg) bool {
+		m := s.Answer(q)
+		m.Truncated = true
+		w.WriteMsg(m)
+		return true
+	})
+	got, _, err := client(t, s).Services(context.Background(), "_sip._udp.example.net")
+	if err == nil || !strings.Contains(err.Error(), "its answer is cut off") {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

@@ -59,6 +59,45 @@ func TestRecordsOfOneAnswerAreBounded(t *testing.T) {
 	}
 }
 
+func TestDenialHoldsAsLongAsItsZoneSays(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answers []string
+		zone    string
+		want    time.Duration
+	}{
+		"by the zone's minimum":          {nil, "a. 3600 IN SOA ns. root. 1 1 1 1 300", 5 * time.Minute},
+		"no longer than the zone's word": {nil, "a. 60 IN SOA ns. root. 1 1 1 1 300", time.Minute},
+		"nor than the alias":             {[]string{"a. 20 IN CNAME b."}, "b. 60 IN SOA ns. root. 1 1 1 1 300", 20 * time.Second},
+		"of a server that does not say":  {nil, "a. 60 IN NS ns.", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := message(t, "a.", dns.TypeA, tc.answers...)
+			r, err := dns.NewRR(tc.zone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Ns = []dns.RR{r}
+			if f, err := read(m.Question[0], m); !errors.Is(err, ErrNone) || f.life != tc.want || f.alias != "" {
+				t.Errorf("%+v, %v, want a denial for %s", f, err, tc.want)
+			}
+		})
+	}
+}
+
+func TestRecordWithoutDataIsNone(t *testing.T) {
+	head := func(kind uint16) dns.RR_Header { return dns.RR_Header{Name: "a.", Rrtype: kind, Class: dns.ClassINET} }
+	for kind, r := range map[uint16]dns.RR{
+		dns.TypeA: &dns.A{Hdr: head(dns.TypeA)}, dns.TypeAAAA: &dns.AAAA{Hdr: head(dns.TypeAAAA)}, dns.TypeSRV: &dns.SRV{Hdr: head(dns.TypeSRV)},
+		dns.TypeTXT: &dns.CNAME{Hdr: head(dns.TypeCNAME)},
+	} {
+		m := message(t, "a.", kind)
+		m.Answer = []dns.RR{r}
+		if f, err := read(m.Question[0], m); !errors.Is(err, ErrNone) {
+			t.Errorf("%v: %+v, %v", r, f, err)
+		}
+	}
+}
+
 // FuzzRead lets any bytes be an answer and checks what is promised of every finding: records are those of the kind asked
 // for, bounded, of a life within bounds, and an answer that helps has exactly one of records, an alias and a denial.
 func FuzzRead(f *testing.F) {
@@ -80,10 +119,10 @@ func FuzzRead(f *testing.F) {
 		if m.Unpack(packet) != nil {
 			return
 		}
-		if len(m.Question) > 0 && !slices.Contains([]uint16{dns.TypeSRV, dns.TypeA, dns.TypeAAAA}, m.Question[0].Qtype) {
-			return // nobody asks for it
-		}
 		for _, q := range append(m.Question, dns.Question{Name: "_sip._udp.example.net.", Qtype: dns.TypeSRV, Qclass: dns.ClassINET}) {
+			if !slices.Contains([]uint16{dns.TypeSRV, dns.TypeA, dns.TypeAAAA, dns.TypeCNAME}, q.Qtype) {
+				continue // nobody asks for it
+			}
 			got, err := read(q, m)
 			if err != nil && (len(got.records) > 0 || got.alias != "") {
 				t.Fatalf("%v beside %+v", err, got)
