@@ -65,11 +65,12 @@ func newGateway(t *testing.T, where place, outer, inner string) *gateway {
 				"outer": object{"transport": outer, "address": g.outerAt},
 				"inner": object{"transport": inner, "address": g.innerAt},
 			},
-			"trunks": object{"uc": g.uc, "gw": g.gw},
-			"routes": []any{
-				object{"name": "in", "from": []any{"uc"}, "to": []any{"gw"}},
-				object{"name": "out", "from": []any{"gw"}, "to": []any{"uc"}},
-			},
+			"socket": filepath.Join(t.TempDir(), "sip.sock"),
+		},
+		"trunks": object{"uc": g.uc, "gw": g.gw},
+		"routes": []any{
+			object{"name": "in", "from": []any{"uc"}, "to": []any{"gw"}},
+			object{"name": "out", "from": []any{"gw"}, "to": []any{"uc"}},
 		},
 	}
 	return g

@@ -28,13 +28,12 @@ func TestNextTrunkTakesTheCallWhenTheFirst(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			g := newGateway(t, somewhere(), "udp", "udp")
 			spareAt := free(t, g.place.spare)
-			sip := g.config["sip"].(object)
-			sip["listeners"].(object)["dead"] = object{"transport": c.transport, "address": free(t, g.place.spare)}
-			sip["trunks"].(object)["dead"] = object{
+			g.config["sip"].(object)["listeners"].(object)["dead"] = object{"transport": c.transport, "address": free(t, g.place.spare)}
+			g.config["trunks"].(object)["dead"] = object{
 				"listener": "dead", "peer": spareAt.String(), "network": "inside", "options": object{"off": true},
 				"failover": object{"timeout": "1s"},
 			}
-			sip["routes"] = []any{object{"name": "in", "from": []any{"uc"}, "to": []any{"dead", "gw"}}}
+			g.config["routes"] = []any{object{"name": "in", "from": []any{"uc"}, "to": []any{"dead", "gw"}}}
 			if c.scenario != "" {
 				dead := play(t, plan{name: "first", scenario: c.scenario, transport: c.transport, at: spareAt})
 				defer dead.finish(patience)
