@@ -55,7 +55,7 @@ func (r *Relay) hello(c *control.Conn, m control.Hello) (any, error) {
 	r.conns[c] = m
 	result := control.HelloResult{
 		Protocol: control.Protocol, Version: r.options.Version, Boot: r.boot,
-		Engine: r.engine.Name(), Workers: len(r.workers), Draining: r.draining,
+		Engine: r.engine.Name(), Paths: r.paths(), Workers: len(r.workers), Draining: r.draining,
 		Limits: control.Limits{
 			Sessions: r.options.Sessions, Streams: control.MaxStreams, Legs: control.MaxLegs,
 			Line: control.MaxLine, Opaque: control.MaxOpaque, Page: control.MaxPage,

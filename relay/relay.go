@@ -225,6 +225,14 @@ func (r *Relay) serve() {
 // Engine returns the name of the engine that runs.
 func (r *Relay) Engine() string { return r.engine.Name() }
 
+// paths tells how packets get from each device, if the engine does.
+func (r *Relay) paths() []string {
+	if e, ok := r.engine.(interface{ Paths() []string }); ok {
+		return e.Paths()
+	}
+	return nil
+}
+
 // Close ends every session and gives every descriptor back.
 func (r *Relay) Close() error {
 	if r.stopped.Swap(true) {

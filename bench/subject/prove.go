@@ -11,8 +11,11 @@ import (
 
 // ownWay is the way by which an engine sends when nothing is wrong, as relay.stats names it.
 func ownWay(engine string) string {
-	if engine == "sockets" {
+	switch engine {
+	case "sockets":
 		return "socket"
+	case "xdp":
+		return "xdp"
 	}
 	return "frame"
 }

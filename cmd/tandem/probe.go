@@ -32,26 +32,55 @@ func probe(w io.Writer, cfg *config.Config, known []engine) error {
 	if reserved, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_reserved_ports"); err == nil && strings.TrimSpace(string(reserved)) == "" {
 		fmt.Fprintln(w, "ports      net.ipv4.ip_local_reserved_ports is empty: other programs may take media ports, which are then not leased")
 	}
+	o := engineOptions(cfg)
+	if o.XDP, err = xdpOptions(os.Getenv(xdpVariable)); err != nil {
+		return err
+	}
+	findings, err := netio.Examine(o)
+	if err != nil {
+		return err
+	}
+	for _, f := range findings {
+		fmt.Fprintf(w, "device     %s\n", f)
+	}
 	chosen := ""
 	for _, e := range known {
-		opened, err := e.open(engineOptions(cfg))
+		works, err := try(w, cfg, e)
 		if err != nil {
-			fmt.Fprintf(w, "%-10s no: %v\n", e.name, err)
-			continue
+			return err
 		}
-		fmt.Fprintf(w, "%-10s works%s\n", e.name, bufferOf(opened))
-		if chosen == "" {
+		if works && chosen == "" {
 			chosen = e.name
-		}
-		if err := opened.Close(); err != nil {
-			return fmt.Errorf("close engine %s: %w", e.name, err)
 		}
 	}
 	if chosen == "" {
-		return fmt.Errorf("no engine works here with the addresses %s", strings.Join(addresses, ", "))
+		return fmt.Errorf("auto finds no engine that works here with the addresses %s", strings.Join(addresses, ", "))
 	}
 	fmt.Fprintf(w, "auto       takes %s\n", chosen)
 	return nil
+}
+
+// try opens an engine as auto would, and if that fails as one that is asked for by name, and tells what came of it. It returns whether
+// auto could take it.
+func try(w io.Writer, cfg *config.Config, e engine) (bool, error) {
+	o := engineOptions(cfg)
+	o.XDP.Native = true
+	opened, refusal := e.open(o)
+	if refusal != nil {
+		var err error
+		if opened, err = e.open(engineOptions(cfg)); err != nil {
+			fmt.Fprintf(w, "%-10s no: %v\n", e.name, err)
+			return false, nil
+		}
+	}
+	fmt.Fprintf(w, "%-10s works%s%s\n", e.name, bufferOf(opened), pathsOf(opened))
+	if refusal != nil {
+		fmt.Fprintf(w, "%-10s but auto leaves it: %v\n", "", refusal)
+	}
+	if err := opened.Close(); err != nil {
+		return false, fmt.Errorf("close engine %s: %w", e.name, err)
+	}
+	return refusal == nil, nil
 }
 
 // engineOptions are what the relay itself would open an engine with.
@@ -86,6 +115,14 @@ func tooFew(files uint64, sessions int) string {
 func bufferOf(e netio.Engine) string {
 	if b, ok := e.(interface{ RcvBuf() int }); ok && b.RcvBuf() > 0 {
 		return fmt.Sprintf(", receive buffer %d bytes", b.RcvBuf())
+	}
+	return ""
+}
+
+// pathsOf tells how packets get from the devices, if the engine has several ways.
+func pathsOf(e netio.Engine) string {
+	if p, ok := e.(interface{ Paths() []string }); ok {
+		return "; " + strings.Join(p.Paths(), "; ")
 	}
 	return ""
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"tandem/internal/config"
+	"tandem/relay/netio"
+	"tandem/relay/netio/fake"
 )
 
 func TestProbeTellsWhatEachEngineWouldDoAndWhatAutoTakes(t *testing.T) {
@@ -20,6 +22,12 @@ func TestProbeTellsWhatEachEngineWouldDoAndWhatAutoTakes(t *testing.T) {
 		{"the best works", []engine{stand("fast", nil), stand("plain", nil)}, []string{"fast       works", "plain      works", "auto       takes fast"}, false},
 		{"the best lacks something", []engine{stand("fast", errors.New("CAP_BPF is missing")), stand("plain", nil)},
 			[]string{"fast       no: CAP_BPF is missing", "auto       takes plain", "addresses  127.0.0.1"}, false},
+		{"the best only by name", []engine{{"fast", func(o netio.Options) (netio.Engine, error) {
+			if o.XDP.Native {
+				return nil, errors.New("a virtual device")
+			}
+			return fake.New(1), nil
+		}}, stand("plain", nil)}, []string{"fast       works", "but auto leaves it: a virtual device", "auto       takes plain"}, false},
 		{"none works", []engine{stand("fast", errors.New("nothing"))}, []string{"fast       no: nothing"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -124,8 +124,12 @@ func relayOptions(cfg *config.Config, log *slog.Logger) (relay.Options, error) {
 	if err != nil {
 		return o, err
 	}
+	xdp, err := xdpOptions(os.Getenv(xdpVariable))
+	if err != nil {
+		return o, err
+	}
 	o.Open = func(eo netio.Options) (netio.Engine, error) {
-		eo.RcvBuf = m.Buffer
+		eo.RcvBuf, eo.XDP = m.Buffer, xdp
 		return open(eo)
 	}
 	names := make([]string, 0, len(m.Networks))

@@ -140,6 +140,7 @@ func (p *sipPlane) open(cfg *config.Config) (err error) {
 	p.meter = metrics.NewSignaling(version, planeState{p})
 	p.stack, err = guard.Open(context.Background(), guard.Options{
 		Listeners: p.listeners(&cfg.SIP), Limits: cfg.SIP.Limits, UserAgent: cfg.SIP.UserAgent,
+		Methods: b2bua.Methods(), Supported: b2bua.Extensions(),
 		Known: p.known, Handler: p.take, Log: p.log, Metrics: guardMeter{p.meter},
 	})
 	if err != nil {

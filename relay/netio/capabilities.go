@@ -9,26 +9,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MissingCapabilities names the capabilities (capabilities(7)) that OpenFunnel needs and the calling thread does not have;
+// MissingCapabilities names the capabilities (capabilities(7)) that OpenFunnel and OpenXDP need and the calling thread does not have;
 // nil means that none is missing. CAP_SYS_ADMIN stands in for CAP_BPF.
 func MissingCapabilities() []string {
-	var sets [2]unix.CapUserData // the low 32 capabilities, the others
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	if err := unix.Capget(&header, &sets[0]); err != nil {
-		sets = [2]unix.CapUserData{} // it has no error that a process can cause; none is the safe answer
-	}
-	has := func(capability int) bool { return sets[capability/32].Effective>>(capability%32)&1 != 0 }
 	var missing []string
-	if !has(unix.CAP_BPF) && !has(unix.CAP_SYS_ADMIN) {
+	if !hasCapability(unix.CAP_BPF) && !hasCapability(unix.CAP_SYS_ADMIN) {
 		missing = append(missing, "CAP_BPF")
 	}
-	if !has(unix.CAP_NET_ADMIN) {
+	if !hasCapability(unix.CAP_NET_ADMIN) {
 		missing = append(missing, "CAP_NET_ADMIN")
 	}
-	if !has(unix.CAP_NET_RAW) {
+	if !hasCapability(unix.CAP_NET_RAW) {
 		missing = append(missing, "CAP_NET_RAW")
 	}
 	return missing
+}
+
+// hasCapability tells whether the calling thread has it in effect.
+func hasCapability(capability int) bool {
+	var sets [2]unix.CapUserData // the low 32 capabilities, the others
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return false // it has no error that a process can cause; none is the safe answer
+	}
+	return sets[capability/32].Effective>>(capability%32)&1 != 0
 }
 
 // DropCapabilities gives up the effective, permitted, inheritable and ambient capabilities of all threads for good, and

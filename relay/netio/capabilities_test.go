@@ -3,6 +3,7 @@ package netio
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,26 +14,31 @@ import (
 )
 
 // asChild is set in the environment of a test binary that runs one test as a child process of itself, because what the test
-// does cannot be undone.
+// does cannot be undone. Its value says what is tested.
 const asChild = "TANDEM_TEST_CHILD"
 
-// TestTheFunnelWorksWithoutCapabilities drops all capabilities of a process and then asks everything of its engine. The
+// TestTheEnginesWorkWithoutCapabilities drops all capabilities of a process and then asks everything of its engine. The
 // process is this test, built without cgo as the product is.
-func TestTheFunnelWorksWithoutCapabilities(t *testing.T) {
-	if os.Getenv(asChild) == "" {
+func TestTheEnginesWorkWithoutCapabilities(t *testing.T) {
+	which := os.Getenv(asChild)
+	if which == "" {
 		if missing := MissingCapabilities(); len(missing) > 0 {
-			leaveOut(t, fmt.Sprintf("the funnel engine needs %v", missing))
+			leaveOut(t, fmt.Sprintf("the engines need %v", missing))
 		}
-		runAsChild(t, build(t, "CGO_ENABLED=0"))
+		binary := build(t, "CGO_ENABLED=0")
+		for _, k := range kinds {
+			runAsChild(t, binary, k.name)
+		}
 		return
 	}
+	k := kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == which })]
 	p := newPlace(t)
-	e := openFunnelTest(t, Options{Workers: 2})
+	e := k.open(t, Options{Workers: 2})
 	early := bindPorts(t, e, 0, 0, 1)[0]
 	bounce(t, e, p.peer(t, far4), early, "before")
 	must(t, DropCapabilities())
 	checkDropped(t)
-	if _, err := OpenFunnel(Options{Addresses: e.addresses, Workers: 1}); err == nil ||
+	if _, err := OpenFunnel(Options{Addresses: []netip.Addr{near4}, Workers: 1}); err == nil ||
 		!strings.Contains(err.Error(), "lacks CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW") {
 		t.Errorf("open without capabilities: %v, want an error that names them", err)
 	}
@@ -40,11 +46,14 @@ func TestTheFunnelWorksWithoutCapabilities(t *testing.T) {
 		peer := p.peer(t, f.far)
 		l := bindPorts(t, e, 0, f.slot, 1)[0]
 		must(t, e.SetDSCP(l, 46))
-		bounceUntil(t, e, peer, l, Frame) // a destination that was first asked for without capabilities
+		bounceUntil(t, e, peer, l, k.best) // a destination that was first asked for without capabilities
 		e.Unbind(l)
 		must(t, e.Bind(1, l))
 		write(t, peer, e.address(l), "for the other worker")
 		var b Batch
+		if k.best == XDP {
+			must(t, e.Queue(0).Recv(&b, patienceForTests)) // which has the only queue
+		}
 		recv(t, e.Queue(1), &b)
 		e.Unbind(l)
 		bounceUntil(t, e, openPeer(t, f.near), bindPorts(t, e, 0, f.slot, 1)[0], SocketLocal)
@@ -89,7 +98,7 @@ func TestDropCapabilitiesWithCgoChangesNothingAndSaysSo(t *testing.T) {
 		}
 		self, err := os.Executable()
 		must(t, err)
-		runAsChild(t, self)
+		runAsChild(t, self, "cgo")
 		return
 	}
 	before := MissingCapabilities()
@@ -117,13 +126,13 @@ func usesCgo(t *testing.T) bool {
 }
 
 // runAsChild runs the test that calls it once more, in a process of its own.
-func runAsChild(t *testing.T, binary string) {
+func runAsChild(t *testing.T, binary, which string) {
 	t.Helper()
 	command := exec.Command(binary, "-test.run=^"+t.Name()+"$", "-test.count=1", "-test.v")
-	command.Env = append(os.Environ(), asChild+"=1")
+	command.Env = append(os.Environ(), asChild+"="+which)
 	out, err := command.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("the child: %v\n%s", err, out)
+		t.Errorf("the child %s: %v\n%s", which, err, out)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 // Nothing is received by it.
 type funnel struct {
 	portSockets
+	title   string // the engine's name
 	udp     []bool // by slot: never frames
 	slots   slotTable
 	exits   [][]exit       // by slot and port number; memory that is mapped, not the Go heap
@@ -26,7 +27,8 @@ type funnel struct {
 	steer   *steer.Steer
 	hops    *hop.Table
 	queues  []*funnelQueue
-	granted int // receive buffer of the smallest of the queues' sockets, in bytes
+	leave   []egress // devices that frames leave by otherwise than by the packet socket; none here, see xdp
+	granted int      // receive buffer of the smallest of the queues' sockets, in bytes
 }
 
 // portRcvBuf is the receive buffer of a port's own socket: as small as the kernel makes one. Nothing comes to it.
@@ -37,23 +39,33 @@ const portRcvBuf = 1
 // does without (DropCapabilities). Before it returns it has sent a datagram to itself by every queue's socket: an engine
 // that is open works.
 func OpenFunnel(o Options) (Engine, error) {
+	e, err := openFunnel("funnel", &o)
+	if err != nil {
+		return nil, err // not e, which is a nil pointer and no nil interface
+	}
+	return e, nil
+}
+
+// openFunnel opens the engine of that name, or the part of it that is a funnel. It checks and completes the options.
+func openFunnel(name string, o *Options) (*funnel, error) {
 	if err := o.check(); err != nil {
-		return nil, fmt.Errorf("open funnel engine: %w", err)
+		return nil, fmt.Errorf("open %s engine: %w", name, err)
 	}
 	if missing := MissingCapabilities(); len(missing) > 0 {
-		return nil, fmt.Errorf("open funnel engine: the process lacks %s: grant them (AmbientCapabilities= of the service)",
-			strings.Join(missing, ", "))
+		return nil, fmt.Errorf("open %s engine: the process lacks %s: grant them (AmbientCapabilities= of the service)",
+			name, strings.Join(missing, ", "))
 	}
 	if o.RcvBuf == 0 {
 		o.RcvBuf = defaultFunnelRcvBuf
 	}
 	e := &funnel{
 		portSockets: portSockets{addresses: o.Addresses, registry: o.Registry, rcvBuf: portRcvBuf},
+		title:       name,
 		udp:         o.UDP,
 		slots:       makeSlotTable(o.Addresses),
 	}
-	if err := e.open(&o); err != nil {
-		return nil, errors.Join(fmt.Errorf("open funnel engine: %w", err), e.Close())
+	if err := e.open(o); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s engine: %w", name, err), e.Close())
 	}
 	return e, nil
 }
@@ -88,7 +100,7 @@ func (e *funnel) open(o *Options) error {
 }
 
 // Name implements Engine.
-func (e *funnel) Name() string { return "funnel" }
+func (e *funnel) Name() string { return e.title }
 
 // Queue implements Engine.
 func (e *funnel) Queue(i int) Queue { return e.queues[i] }

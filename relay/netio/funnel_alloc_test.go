@@ -1,6 +1,7 @@
 package netio
 
 import (
+	"fmt"
 	"net/netip"
 	"reflect"
 	"runtime"
@@ -33,7 +34,7 @@ func TestExitHoldsNoGoPointers(t *testing.T) {
 // exchange moves batches between a peer and an engine: as many packets as a batch holds, from the peer to many ports
 // and back by frames or datagrams. The peer is fast enough not to be what is measured: it sends frames, too.
 type exchange struct {
-	e     *funnel
+	e     placed
 	peer  *generator
 	batch Batch
 	moved int
@@ -46,15 +47,15 @@ type generator struct {
 }
 
 // newExchange binds as many ports as a batch has packets and makes a frame for each.
-func newExchange(t testing.TB, udp bool, slot, size int) *exchange {
+func newExchange(t testing.TB, k kind, udp bool, slot, size int) *exchange {
 	p := newPlace(t)
-	e := openFunnelTest(t, Options{UDP: []bool{udp, udp}})
+	e := k.open(t, Options{UDP: []bool{udp, udp}})
 	f := placeFamilies[slot]
 	peer := p.peer(t, f.far)
 	must(t, peer.SetReadBuffer(1)) // the kernel's minimum: what comes back is dropped when that is full
 	ports := bindPorts(t, e, 0, slot, BatchSize)
 	far := addressOf(peer)
-	way := Frame
+	way := k.best
 	if udp {
 		way = SocketConfigured
 	}
@@ -106,73 +107,81 @@ func (x *exchange) turn(t testing.TB) {
 	x.moved += BatchSize
 }
 
-func TestFunnelForwardingDoesNotAllocate(t *testing.T) {
-	for _, udp := range []bool{false, true} {
-		for _, f := range placeFamilies {
-			x := newExchange(t, udp, f.slot, 182)
-			step := func() { x.generate(t); x.turn(t) }
-			if n := testing.AllocsPerRun(100, step); n != 0 {
-				t.Errorf("%s, by UDP %v: %v allocations a batch", f.name, udp, n)
-			}
-			const packets = 50_000
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			for from := x.moved; x.moved < from+packets; {
-				step()
-			}
-			runtime.ReadMemStats(&after)
-			// The runtime and the hops (a neighbour that is heard of again) allocate now and then; an allocation in a batch
-			// would be some 800.
-			if n := after.Mallocs - before.Mallocs; n > 200 {
-				t.Errorf("%s, by UDP %v: %d allocations while %d packets were forwarded", f.name, udp, n, packets)
+func TestForwardingInAPlaceDoesNotAllocate(t *testing.T) {
+	for _, k := range kinds {
+		for _, udp := range []bool{false, true} {
+			for _, f := range placeFamilies {
+				t.Run(fmt.Sprintf("%s, %s, by UDP %v", k.name, f.name, udp), func(t *testing.T) { forwardWithoutAllocating(t, k, udp, f.slot) })
 			}
 		}
+	}
+}
+
+func forwardWithoutAllocating(t *testing.T, k kind, udp bool, slot int) {
+	x := newExchange(t, k, udp, slot, 182)
+	step := func() { x.generate(t); x.turn(t) }
+	if n := testing.AllocsPerRun(100, step); n != 0 {
+		t.Errorf("%v allocations a batch", n)
+	}
+	const packets = 50_000
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for from := x.moved; x.moved < from+packets; {
+		step()
+	}
+	runtime.ReadMemStats(&after)
+	// The runtime and the hops (a neighbour that is heard of again) allocate now and then; an allocation in a batch
+	// would be some 800.
+	if n := after.Mallocs - before.Mallocs; n > 200 {
+		t.Errorf("%d allocations while %d packets were forwarded", n, packets)
 	}
 }
 
 func TestFunnelRejectedPacketsDoNotAllocate(t *testing.T) {
-	p := newPlace(t)
-	e := openFunnelTest(t, Options{Addresses: []netip.Addr{near4}})
-	l, peer := bindPorts(t, e, 0, 0, 1)[0], addressOf(p.peer(t, far4))
-	q := e.Queue(0)
-	var b Batch
-	data := make([]byte, 182)
-	for name, test := range map[string]struct {
-		packet Packet
-		want   verdict.Verdict
-	}{
-		"port not bound":        {Packet{Data: data, Out: MakeLocal(0, 1), Dst: peer}, verdict.SendFailed},
-		"no such slot":          {Packet{Data: data, Out: MakeLocal(3, 1), Dst: peer}, verdict.SendFailed},
-		"other family":          {Packet{Data: data, Out: l, Dst: Addr{IP: far6.As16(), Port: 9}}, verdict.SendFailed},
-		"no port":               {Packet{Data: data, Out: l, Dst: Addr{IP: far4.As16()}}, verdict.SendFailed},
-		"no destination":        {Packet{Data: data, Out: l}, verdict.SendFailed},
-		"no route":              {Packet{Data: data, Out: l, Dst: Addr{IP: netip.MustParseAddr("192.0.2.1").As16(), Port: 9}}, verdict.SendFailed},
-		"dropped by the worker": {Packet{Data: data, Out: l, Dst: peer, Verdict: verdict.Stranger}, verdict.Stranger},
-	} {
-		n := testing.AllocsPerRun(100, func() {
-			b.N, b.Packets[0] = 1, test.packet
-			if q.Send(&b); b.Packets[0].Verdict != test.want {
-				t.Errorf("%s: %v, want %v", name, b.Packets[0].Verdict, test.want)
+	onEachKind(t, func(t *testing.T, p *place, k kind) {
+		e := k.open(t, Options{Addresses: []netip.Addr{near4}})
+		l, peer := bindPorts(t, e, 0, 0, 1)[0], addressOf(p.peer(t, far4))
+		q := e.Queue(0)
+		var b Batch
+		data := make([]byte, 182)
+		for name, test := range map[string]struct {
+			packet Packet
+			want   verdict.Verdict
+		}{
+			"port not bound":        {Packet{Data: data, Out: MakeLocal(0, 1), Dst: peer}, verdict.SendFailed},
+			"no such slot":          {Packet{Data: data, Out: MakeLocal(3, 1), Dst: peer}, verdict.SendFailed},
+			"other family":          {Packet{Data: data, Out: l, Dst: Addr{IP: far6.As16(), Port: 9}}, verdict.SendFailed},
+			"no port":               {Packet{Data: data, Out: l, Dst: Addr{IP: far4.As16()}}, verdict.SendFailed},
+			"no destination":        {Packet{Data: data, Out: l}, verdict.SendFailed},
+			"no route":              {Packet{Data: data, Out: l, Dst: Addr{IP: netip.MustParseAddr("192.0.2.1").As16(), Port: 9}}, verdict.SendFailed},
+			"dropped by the worker": {Packet{Data: data, Out: l, Dst: peer, Verdict: verdict.Stranger}, verdict.Stranger},
+		} {
+			n := testing.AllocsPerRun(100, func() {
+				b.N, b.Packets[0] = 1, test.packet
+				if q.Send(&b); b.Packets[0].Verdict != test.want {
+					t.Errorf("%s: %v, want %v", name, b.Packets[0].Verdict, test.want)
+				}
+			})
+			if n != 0 {
+				t.Errorf("%s: %v allocations", name, n)
 			}
-		})
-		if n != 0 {
-			t.Errorf("%s: %v allocations", name, n)
 		}
-	}
+	})
 }
 
 func TestFunnelWaitingAndWakingDoNotAllocate(t *testing.T) {
-	newPlace(t)
-	e := openFunnelTest(t, Options{})
-	q := e.Queue(0)
-	var b Batch
-	for name, step := range map[string]func(){
-		"woken":         func() { q.Wake(); _ = q.Recv(&b, patienceForTests) },
-		"nothing there": func() { _ = q.Recv(&b, 0) },
-		"wait over":     func() { _ = q.Recv(&b, 1) },
-	} {
-		if n := testing.AllocsPerRun(100, step); n != 0 {
-			t.Errorf("%s: %v allocations", name, n)
+	onEachKind(t, func(t *testing.T, _ *place, k kind) {
+		e := k.open(t, Options{})
+		q := e.Queue(0)
+		var b Batch
+		for name, step := range map[string]func(){
+			"woken":         func() { q.Wake(); _ = q.Recv(&b, patienceForTests) },
+			"nothing there": func() { _ = q.Recv(&b, 0) },
+			"wait over":     func() { _ = q.Recv(&b, 1) },
+		} {
+			if n := testing.AllocsPerRun(100, step); n != 0 {
+				t.Errorf("%s: %v allocations", name, n)
+			}
 		}
-	}
+	})
 }

@@ -27,6 +27,7 @@ type exit struct {
 	dst      Addr    // destination that this was made for
 	room     uint16  // longest payload in bytes that the hop's MTU takes
 	way      Way     // Frame, or why not
+	egress   uint8   // 1 + index in funnel.leave of ifindex, or 0
 	template frame.Template
 }
 
@@ -52,7 +53,7 @@ func (x *exit) renew(e *funnel, lease uint32, out Local, dst *Addr) {
 	if x.way = wayOf(h.State); x.way != Frame {
 		return
 	}
-	x.ifindex = h.Ifindex
+	x.ifindex, x.egress = h.Ifindex, e.egress(h.Ifindex)
 	x.template.Set(&frame.Flow{
 		SrcMAC: h.SrcMAC, DstMAC: h.DstMAC,
 		Src: e.addresses[out.Slot()].As16(), Dst: dst.IP,
@@ -61,6 +62,23 @@ func (x *exit) renew(e *funnel, lease uint32, out Local, dst *Addr) {
 	})
 	headers := x.template.Len() - ethernetSize
 	x.room = uint16(min(max(int(h.MTU)-headers, 0), MaxDatagram+Tailroom))
+}
+
+// egress is a device that frames leave by otherwise than by the packet socket: itself, or a VLAN on it.
+type egress struct {
+	ifindex int32
+	vlan    uint16 // 0: none
+	device  int    // index in xdp.devices
+}
+
+// egress returns 1 + the index of the device's entry, or 0.
+func (e *funnel) egress(ifindex int32) uint8 {
+	for i := range e.leave {
+		if e.leave[i].ifindex == ifindex {
+			return uint8(i + 1)
+		}
+	}
+	return 0
 }
 
 const ethernetSize = 14 // bytes of a frame that do not count for the MTU

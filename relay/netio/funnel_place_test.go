@@ -43,7 +43,10 @@ type place struct {
 	calls     chan func() // what the far thread is to do
 }
 
-func newPlace(t testing.TB) *place {
+func newPlace(t testing.TB) *place { return newWidePlace(t, 1) }
+
+// newWidePlace has that many queues between the two devices, each way.
+func newWidePlace(t testing.TB, queues int) *place {
 	t.Helper()
 	if missing := MissingCapabilities(); len(missing) > 0 {
 		leaveOut(t, fmt.Sprintf("the funnel engine needs %v", missing))
@@ -74,7 +77,10 @@ func newPlace(t testing.TB) *place {
 	own.Close()
 	p.near = newHandle(t)
 	p.inFar(func() { p.far = newHandle(t) })
-	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: nearDevice, TxQLen: -1}, PeerName: farDevice}
+	pair := &netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: nearDevice, TxQLen: -1, NumTxQueues: queues, NumRxQueues: queues}, PeerName: farDevice,
+		PeerNumTxQueues: uint32(queues), PeerNumRxQueues: uint32(queues),
+	}
 	must(t, p.near.LinkAdd(pair))
 	far, err := p.near.LinkByName(farDevice)
 	must(t, err)
@@ -184,7 +190,7 @@ func openFunnelTest(t testing.TB, o Options) *funnel {
 }
 
 // bounce sends a text from the peer to a port of queue 0, sends back what came, and checks that the peer gets it from there.
-func bounce(t testing.TB, e *funnel, peer *net.UDPConn, l Local, text string) {
+func bounce(t testing.TB, e placed, peer *net.UDPConn, l Local, text string) {
 	t.Helper()
 	write(t, peer, e.address(l), text)
 	var b Batch
@@ -203,23 +209,23 @@ func bounce(t testing.TB, e *funnel, peer *net.UDPConn, l Local, text string) {
 }
 
 // bounceUntil bounces until packets leave in that way. How long that takes is netlink's to say; patience is the limit.
-func bounceUntil(t testing.TB, e *funnel, peer *net.UDPConn, l Local, way Way) {
+func bounceUntil(t testing.TB, e placed, peer *net.UDPConn, l Local, way Way) {
 	t.Helper()
 	for end := Now() + int64(patienceForTests); Now() < end; runtime.Gosched() {
-		before := e.queues[0].stats.Sent[way]
+		before := e.Queue(0).Stats().Sent[way]
 		bounce(t, e, peer, l, "on the way")
-		if e.queues[0].stats.Sent[way] > before {
+		if e.Queue(0).Stats().Sent[way] > before {
 			return
 		}
 	}
-	t.Fatalf("no packet left by %v: %v, hops %+v", way, e.queues[0].stats.Sent, e.Hops())
+	t.Fatalf("no packet left by %v: %v, hops %+v", way, e.Queue(0).Stats().Sent, e.Hops())
 }
 
 // sentBy returns what is sent by which way while f runs.
-func sentBy(e *funnel, f func()) (ways [Ways]uint64) {
-	before := e.queues[0].stats.Sent
+func sentBy(e placed, f func()) (ways [Ways]uint64) {
+	before := e.Queue(0).Stats().Sent
 	f()
-	for i, n := range e.queues[0].stats.Sent {
+	for i, n := range e.Queue(0).Stats().Sent {
 		ways[i] = n - before[i]
 	}
 	return ways

@@ -23,6 +23,7 @@ type funnelQueue struct {
 
 	in, out *messages          // worker only; out is frames
 	slab    []byte             // worker only: BatchSize buffers that in points at, and as many for frames that begin elsewhere
+	ways    [BatchSize]Way     // worker only: why out's messages are frames: Frame or FrameFull
 	run     [BatchSize]*Packet // worker only: the packets behind out's messages
 	to      sockaddr           // worker only: destination of a single datagram
 	from    sockaddr           // worker only: what a port's own socket is bound to
@@ -102,15 +103,16 @@ func (q *funnelQueue) Recv(b *Batch, wait time.Duration) error {
 	}
 }
 
-// look takes what the sockets have, up to a batch. Which family comes first alternates, so that neither starves the other.
+// look takes what the sockets have, up to what is free in the batch. Which family comes first alternates, so that neither starves the other.
 func (q *funnelQueue) look(b *Batch) {
+	room := BatchSize - b.N
 	taken := 0 // messages filled; those that are not ours have no packet
 	for i := range q.inputs {
 		input := &q.inputs[(q.turn+i)%len(q.inputs)]
-		if taken == BatchSize {
+		if taken == room {
 			break
 		}
-		n, errno := q.calls.receive(input.fd, q.in.headers[taken:])
+		n, errno := q.calls.receive(input.fd, q.in.headers[taken:room])
 		if errno != 0 {
 			continue // EAGAIN, or the socket's pending error, which is gone by having been returned
 		}

@@ -21,19 +21,23 @@ func (q *funnelQueue) Send(b *Batch) {
 			p.Verdict = verdict.SendFailed
 			continue
 		}
-		way := q.choose(x, uint32(word>>32), p)
-		if way != Frame {
-			q.sendBySocket(p, x, word, way)
-			continue
-		}
-		q.makeFrame(frames, x, p)
-		q.run[frames] = p
-		frames++
+		frames = q.sendBy(q.choose(x, uint32(word>>32), p), frames, p, x, word)
 	}
 	if frames > 0 {
 		q.flush(frames)
 	}
 	q.section.leave()
+}
+
+// sendBy sends the packet by a socket, or makes it the next of the frames to be sent. It returns how many those are.
+func (q *funnelQueue) sendBy(way Way, frames int, p *Packet, x *exit, word uint64) int {
+	if way != Frame && way != FrameFull {
+		q.sendBySocket(p, x, word, way)
+		return frames
+	}
+	q.makeFrame(frames, x, p)
+	q.run[frames], q.ways[frames] = p, way
+	return frames + 1
 }
 
 // choose returns the way for a packet that leaves by x.
@@ -103,7 +107,9 @@ func (q *funnelQueue) flush(n int) {
 		if sent > 0 {
 			q.stats.SendCalls++
 			q.stats.SendPackets += uint64(sent)
-			q.stats.Sent[Frame] += uint64(sent)
+			for _, way := range q.ways[done : done+sent] {
+				q.stats.Sent[way]++
+			}
 			done += sent
 			continue
 		}

@@ -17,51 +17,54 @@ import (
 )
 
 func TestNetworkThatSendsByUDPNeverSendsFrames(t *testing.T) {
-	p := newPlace(t)
-	e := openFunnelTest(t, Options{UDP: []bool{true}}) // the second address is not told
-	peers := [2]*net.UDPConn{p.peer(t, far4), p.peer(t, far6)}
-	l4, l6 := bindPorts(t, e, 0, 0, 1)[0], bindPorts(t, e, 0, 1, 1)[0]
-	bounceUntil(t, e, peers[1], l6, Frame)
-	if ways := sentBy(e, func() { bounce(t, e, peers[0], l4, "by UDP") }); ways != [Ways]uint64{SocketConfigured: 1} {
-		t.Errorf("sent %v, want one by SocketConfigured", ways)
-	}
+	onEachKind(t, func(t *testing.T, p *place, k kind) {
+		e := k.open(t, Options{UDP: []bool{true}}) // the second address is not told
+		peers := [2]*net.UDPConn{p.peer(t, far4), p.peer(t, far6)}
+		l4, l6 := bindPorts(t, e, 0, 0, 1)[0], bindPorts(t, e, 0, 1, 1)[0]
+		bounceUntil(t, e, peers[1], l6, k.best)
+		if ways := sentBy(e, func() { bounce(t, e, peers[0], l4, "by UDP") }); ways != [Ways]uint64{SocketConfigured: 1} {
+			t.Errorf("sent %v, want one by SocketConfigured", ways)
+		}
+	})
 }
 
 func TestPacketsToThisMachineTakeTheSocket(t *testing.T) {
-	newPlace(t)
-	e := openFunnelTest(t, Options{})
-	for _, f := range placeFamilies {
-		bounceUntil(t, e, openPeer(t, f.near), bindPorts(t, e, 0, f.slot, 1)[0], SocketLocal)
-	}
+	onEachKind(t, func(t *testing.T, _ *place, k kind) {
+		e := k.open(t, Options{})
+		for _, f := range placeFamilies {
+			bounceUntil(t, e, openPeer(t, f.near), bindPorts(t, e, 0, f.slot, 1)[0], SocketLocal)
+		}
+	})
 }
 
 func TestPacketsLongerThanTheMTUTakeTheSocketAndArrive(t *testing.T) {
-	p := newPlace(t)
-	const mtu = 1280
-	must(t, p.near.LinkSetMTU(link(t, p.near, nearDevice), mtu))
-	e := openFunnelTest(t, Options{})
-	for _, f := range placeFamilies {
-		l, peer := bindPorts(t, e, 0, f.slot, 1)[0], p.peer(t, f.far)
-		bounceUntil(t, e, peer, l, Frame)
-		headers := 28
-		if f.far.Is6() {
-			headers = 48
-		}
-		for length, way := range map[int]Way{mtu - headers: Frame, mtu - headers + 1: SocketTooLong, 1400: SocketTooLong} {
-			write(t, peer, e.address(l), "ask for more")
-			var b Batch
-			recv(t, e.Queue(0), &b)
-			echo(&b)
-			text := strings.Repeat("x", length)
-			b.Packets[0].Data = append(b.Packets[0].Data[:0], text...)
-			if ways := sentBy(e, func() { e.Queue(0).Send(&b) }); ways[way] != 1 {
-				t.Errorf("%s, %d bytes: sent %v, want one by %v", f.name, length, ways, way)
+	onEachKind(t, func(t *testing.T, p *place, k kind) {
+		const mtu = 1280
+		must(t, p.near.LinkSetMTU(link(t, p.near, nearDevice), mtu))
+		e := k.open(t, Options{})
+		for _, f := range placeFamilies {
+			l, peer := bindPorts(t, e, 0, f.slot, 1)[0], p.peer(t, f.far)
+			bounceUntil(t, e, peer, l, k.best)
+			headers := 28
+			if f.far.Is6() {
+				headers = 48
 			}
-			if got, _ := read(t, peer); got != text {
-				t.Errorf("%s: %d bytes arrived, want %d", f.name, len(got), length)
+			for length, way := range map[int]Way{mtu - headers: k.best, mtu - headers + 1: SocketTooLong, 1400: SocketTooLong} {
+				write(t, peer, e.address(l), "ask for more")
+				var b Batch
+				recv(t, e.Queue(0), &b)
+				echo(&b)
+				text := strings.Repeat("x", length)
+				b.Packets[0].Data = append(b.Packets[0].Data[:0], text...)
+				if ways := sentBy(e, func() { e.Queue(0).Send(&b) }); ways[way] != 1 {
+					t.Errorf("%s, %d bytes: sent %v, want one by %v", f.name, length, ways, way)
+				}
+				if got, _ := read(t, peer); got != text {
+					t.Errorf("%s: %d bytes arrived, want %d", f.name, len(got), length)
+				}
 			}
 		}
-	}
+	})
 }
 
 // TestStackedDevicesSendTheirOwnFrames has a VLAN on both sides where the kernel can do that, and a macvlan on the near one.
@@ -113,23 +116,24 @@ func TestStackedDevicesSendTheirOwnFrames(t *testing.T) {
 }
 
 func TestPacketsThatAnIPsecPolicyMatchesTakeTheSocket(t *testing.T) {
-	p := newPlace(t)
-	e := openFunnelTest(t, Options{})
-	l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
-	bounceUntil(t, e, peer, l, Frame)
-	xfrm, err := netlink.NewHandle(unix.NETLINK_XFRM)
-	must(t, err)
-	defer xfrm.Close()
-	policy := &netlink.XfrmPolicy{
-		Src: &net.IPNet{IP: near4.AsSlice(), Mask: net.CIDRMask(32, 32)}, Dst: &net.IPNet{IP: far4.AsSlice(), Mask: net.CIDRMask(32, 32)},
-		Dir: netlink.XFRM_DIR_OUT,
-		// Optional: without an association, which nobody negotiates here, packets go as they are.
-		Tmpls: []netlink.XfrmPolicyTmpl{{Proto: netlink.XFRM_PROTO_ESP, Mode: netlink.XFRM_MODE_TRANSPORT, Optional: 1}},
-	}
-	must(t, xfrm.XfrmPolicyAdd(policy))
-	bounceUntil(t, e, peer, l, SocketPolicy)
-	must(t, xfrm.XfrmPolicyDel(policy))
-	bounceUntil(t, e, peer, l, Frame)
+	onEachKind(t, func(t *testing.T, p *place, k kind) {
+		e := k.open(t, Options{})
+		l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
+		bounceUntil(t, e, peer, l, k.best)
+		xfrm, err := netlink.NewHandle(unix.NETLINK_XFRM)
+		must(t, err)
+		defer xfrm.Close()
+		policy := &netlink.XfrmPolicy{
+			Src: &net.IPNet{IP: near4.AsSlice(), Mask: net.CIDRMask(32, 32)}, Dst: &net.IPNet{IP: far4.AsSlice(), Mask: net.CIDRMask(32, 32)},
+			Dir: netlink.XFRM_DIR_OUT,
+			// Optional: without an association, which nobody negotiates here, packets go as they are.
+			Tmpls: []netlink.XfrmPolicyTmpl{{Proto: netlink.XFRM_PROTO_ESP, Mode: netlink.XFRM_MODE_TRANSPORT, Optional: 1}},
+		}
+		must(t, xfrm.XfrmPolicyAdd(policy))
+		bounceUntil(t, e, peer, l, SocketPolicy)
+		must(t, xfrm.XfrmPolicyDel(policy))
+		bounceUntil(t, e, peer, l, k.best)
+	})
 }
 
 func TestFramesStopWhileTheLinkIsDownAndComeBack(t *testing.T) {
@@ -150,72 +154,75 @@ func TestFramesStopWhileTheLinkIsDownAndComeBack(t *testing.T) {
 }
 
 func TestFramesFollowTheNextHopToItsNewAddress(t *testing.T) {
-	p := newPlace(t)
-	e := openFunnelTest(t, Options{})
-	l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
-	bounceUntil(t, e, peer, l, Frame)
-	moved := net.HardwareAddr{0x02, 0, 0, 0, 0x12, 0x34}
-	must(t, p.far.LinkSetHardwareAddr(link(t, p.far, farDevice), moved))
-	must(t, p.near.NeighSet(&netlink.Neigh{
-		LinkIndex: link(t, p.near, nearDevice).Attrs().Index, State: netlink.NUD_REACHABLE, IP: far4.AsSlice(), HardwareAddr: moved,
-	}))
-	x := e.exit(l)
-	eventually(t, "the hop changes", func() bool { return x.seen != e.hops.Generation(x.hop) })
-	bounceUntil(t, e, peer, l, Frame)
+	onEachKind(t, func(t *testing.T, p *place, k kind) {
+		e := k.open(t, Options{})
+		l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
+		bounceUntil(t, e, peer, l, k.best)
+		moved := net.HardwareAddr{0x02, 0, 0, 0, 0x12, 0x34}
+		must(t, p.far.LinkSetHardwareAddr(link(t, p.far, farDevice), moved))
+		must(t, p.near.NeighSet(&netlink.Neigh{
+			LinkIndex: link(t, p.near, nearDevice).Attrs().Index, State: netlink.NUD_REACHABLE, IP: far4.AsSlice(), HardwareAddr: moved,
+		}))
+		x := e.exit(l)
+		eventually(t, "the hop changes", func() bool { return x.seen != e.base().hops.Generation(x.hop) })
+		bounceUntil(t, e, peer, l, k.best)
+	})
 }
 
 func TestDSCPMarksFramesAndDatagramsAlike(t *testing.T) {
-	p := newPlace(t)
-	const expedited = 46 // RFC 3246
-	for _, udp := range []bool{false, true} {
-		e := openFunnelTest(t, Options{UDP: []bool{udp, udp}})
-		for _, f := range placeFamilies {
-			l, peer := bindPorts(t, e, 0, f.slot, 1)[0], p.peer(t, f.far)
-			raw, err := peer.SyscallConn()
-			must(t, err)
-			level, option := unix.IPPROTO_IP, unix.IP_RECVTOS
-			if f.far.Is6() {
-				level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS
-			}
-			must(t, raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, 1) }))
-			must(t, err)
-			for _, dscp := range []uint8{0, expedited, 8} { // the port was used before each
-				must(t, e.SetDSCP(l, dscp))
-				way := Frame
-				if udp {
-					way = SocketConfigured
-				}
-				bounceUntil(t, e, peer, l, way)
-				b := Batch{N: 1}
-				b.Packets[0] = Packet{Data: []byte("marked"), Out: l, Dst: addressOf(peer)}
-				if ways := sentBy(e, func() { e.Queue(0).Send(&b) }); ways[way] != 1 {
-					t.Fatalf("%s: sent %v, want one by %v", f.name, ways, way)
-				}
-				var data, oob [256]byte
-				_, n, _, _, err := peer.ReadMsgUDPAddrPort(data[:], oob[:])
+	onEachKind(t, func(t *testing.T, p *place, k kind) {
+		const expedited = 46 // RFC 3246
+		for _, udp := range []bool{false, true} {
+			e := k.open(t, Options{UDP: []bool{udp, udp}})
+			for _, f := range placeFamilies {
+				l, peer := bindPorts(t, e, 0, f.slot, 1)[0], p.peer(t, f.far)
+				raw, err := peer.SyscallConn()
 				must(t, err)
-				messages, err := unix.ParseSocketControlMessage(oob[:n])
-				if err != nil || len(messages) != 1 || messages[0].Data[0] != dscp<<2 {
-					t.Errorf("%s, by UDP %v: control %v (%v), want traffic class %#x", f.name, udp, messages, err, dscp<<2)
+				level, option := unix.IPPROTO_IP, unix.IP_RECVTOS
+				if f.far.Is6() {
+					level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS
+				}
+				must(t, raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, 1) }))
+				must(t, err)
+				for _, dscp := range []uint8{0, expedited, 8} { // the port was used before each
+					must(t, e.SetDSCP(l, dscp))
+					way := k.best
+					if udp {
+						way = SocketConfigured
+					}
+					bounceUntil(t, e, peer, l, way)
+					b := Batch{N: 1}
+					b.Packets[0] = Packet{Data: []byte("marked"), Out: l, Dst: addressOf(peer)}
+					if ways := sentBy(e, func() { e.Queue(0).Send(&b) }); ways[way] != 1 {
+						t.Fatalf("%s: sent %v, want one by %v", f.name, ways, way)
+					}
+					var data, oob [256]byte
+					_, n, _, _, err := peer.ReadMsgUDPAddrPort(data[:], oob[:])
+					must(t, err)
+					messages, err := unix.ParseSocketControlMessage(oob[:n])
+					if err != nil || len(messages) != 1 || messages[0].Data[0] != dscp<<2 {
+						t.Errorf("%s, by UDP %v: control %v (%v), want traffic class %#x", f.name, udp, messages, err, dscp<<2)
+					}
 				}
 			}
+			must(t, e.Close())
 		}
-		must(t, e.Close())
-	}
+	})
 }
 
 func TestPortBoundAgainDoesNotSendTheOldCallsHeaders(t *testing.T) {
-	p := newPlace(t)
-	e := openFunnelTest(t, Options{})
-	l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
-	must(t, e.SetDSCP(l, 46))
-	bounceUntil(t, e, peer, l, Frame)
-	e.Unbind(l)
-	must(t, e.Bind(0, l))
-	bounceUntil(t, e, peer, l, Frame)
-	if x := e.exit(l); x.dscp.Load() != 0 || x.lease != uint32(x.socket.Load()>>32) {
-		t.Errorf("DSCP %d, headers of lease %d, want 0 and the lease that is now", x.dscp.Load(), x.lease)
-	}
+	onEachKind(t, func(t *testing.T, p *place, k kind) {
+		e := k.open(t, Options{})
+		l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
+		must(t, e.SetDSCP(l, 46))
+		bounceUntil(t, e, peer, l, k.best)
+		e.Unbind(l)
+		must(t, e.Bind(0, l))
+		bounceUntil(t, e, peer, l, k.best)
+		if x := e.exit(l); x.dscp.Load() != 0 || x.lease != uint32(x.socket.Load()>>32) {
+			t.Errorf("DSCP %d, headers of lease %d, want 0 and the lease that is now", x.dscp.Load(), x.lease)
+		}
+	})
 }
 
 // TestWhatTheKernelSaysToAFrameDecidesAboutThatPacketOnly gives every answer of sendmmsg to the second frame of three.
@@ -271,25 +278,26 @@ func TestWhatTheKernelSaysToAFrameDecidesAboutThatPacketOnly(t *testing.T) {
 }
 
 func TestPacketsThatWereNotReceivedHereAreSentToo(t *testing.T) {
-	p := newPlace(t)
-	e := openFunnelTest(t, Options{})
-	l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
-	bounceUntil(t, e, peer, l, Frame)
-	var b Batch
-	texts := make([]string, BatchSize)
-	for i := range texts {
-		texts[i] = fmt.Sprintf("made by the worker itself, number %d", i)
-		b.Packets[i] = Packet{Data: []byte(texts[i]), Out: l, Dst: addressOf(peer)}
-	}
-	b.N = BatchSize
-	if ways := sentBy(e, func() { e.Queue(0).Send(&b) }); ways[Frame] != BatchSize {
-		t.Errorf("sent %v, want %d frames", ways, BatchSize)
-	}
-	for _, want := range texts {
-		if got, _ := read(t, peer); got != want {
-			t.Fatalf("got %q, want %q", got, want)
+	onEachKind(t, func(t *testing.T, p *place, k kind) {
+		e := k.open(t, Options{})
+		l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
+		bounceUntil(t, e, peer, l, k.best)
+		var b Batch
+		texts := make([]string, BatchSize)
+		for i := range texts {
+			texts[i] = fmt.Sprintf("made by the worker itself, number %d", i)
+			b.Packets[i] = Packet{Data: []byte(texts[i]), Out: l, Dst: addressOf(peer)}
 		}
-	}
+		b.N = BatchSize
+		if ways := sentBy(e, func() { e.Queue(0).Send(&b) }); ways[k.best] != BatchSize {
+			t.Errorf("sent %v, want %d frames", ways, BatchSize)
+		}
+		for _, want := range texts {
+			if got, _ := read(t, peer); got != want {
+				t.Fatalf("got %q, want %q", got, want)
+			}
+		}
+	})
 }
 
 func TestPacketFilterSeesWhatComesIn(t *testing.T) {

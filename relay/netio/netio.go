@@ -1,8 +1,8 @@
 // Package netio moves datagrams: many per system call, in place, without allocation.
 //
 // It is the only package of the relay that uses unsafe and raw system calls. It knows addresses, ports and buffers; it
-// has never heard of RTP, legs or calls. An Engine is one way of doing the work (a socket per port, a
-// funnel of all ports into one socket with frames on the way out); the session code never knows which one runs.
+// has never heard of RTP, legs or calls. An Engine is one way of doing the work (a socket per port; a funnel of all ports into
+// one socket with frames on the way out; AF_XDP past the kernel's network code); the session code never knows which one runs.
 package netio
 
 import (
@@ -95,8 +95,9 @@ type Engine interface {
 
 // Queue is what one worker thread receives from and sends to. All methods but Wake belong to that thread.
 type Queue interface {
-	// Recv fills b with what is there and waits at most wait when nothing is. b.N == 0 means the wait is over or Wake was
-	// called. It never waits to fill a batch. An error ends the queue: it names the system call that failed.
+	// Recv fills b with what is there and waits at most wait when nothing is. b.N == 0 means the wait is over, Wake was
+	// called, or what came was another queue's. It never waits to fill a batch. An error ends the queue: it names the system
+	// call that failed.
 	Recv(b *Batch, wait time.Duration) error
 	// Send sends the packets of b whose Verdict is Forward, in order, and sets SendFailed on those the kernel refused.
 	Send(b *Batch)
@@ -110,7 +111,8 @@ type Queue interface {
 type QueueStats struct {
 	RecvCalls, RecvPackets uint64 // batch occupancy in: packets / calls (calls that returned something)
 	SendCalls, SendPackets uint64 // batch occupancy out
-	Overflows              uint64 // datagrams the kernel dropped because a receive buffer was full (SO_RXQ_OVFL)
+	Overflows              uint64 // datagrams dropped because a receive buffer was full: a socket's (SO_RXQ_OVFL), a ring's, a worker's
+	HandedOver             uint64 // datagrams of other workers' ports that this queue received and gave to them
 	Unmatched              uint64 // datagrams that reached a shared socket without naming one of our addresses; not in RecvPackets
 	Sent                   [Ways]uint64
 }
@@ -121,7 +123,9 @@ type Way uint8
 // The ways. Those beginning with Socket are the UDP socket of the packet's port.
 const (
 	Socket           Way = iota // the engine's only way
-	Frame                       // a ready-made frame, past the kernel's UDP, IP and queueing code
+	XDP                         // a frame in the memory of an AF_XDP socket
+	Frame                       // a ready-made frame on a packet socket, past the kernel's UDP, IP and queueing code
+	FrameFull                   // the same, because the AF_XDP socket's ring was full
 	SocketUnresolved            // next hop not known, not yet or not any more
 	SocketLocal                 // the destination is this machine
 	SocketDevice                // the device is not an Ethernet
@@ -134,7 +138,7 @@ const (
 // String returns the way's name in statistics.
 func (w Way) String() string {
 	return [...]string{
-		"socket", "frame", "socket_unresolved", "socket_local", "socket_device", "socket_policy", "socket_configured",
+		"socket", "xdp", "frame", "frame_full", "socket_unresolved", "socket_local", "socket_device", "socket_policy", "socket_configured",
 		"socket_too_long",
 	}[w]
 }

@@ -224,3 +224,19 @@ func offsetIn(slab, data []byte) uint {
 func elementsOf[T any](memory []byte, n int) []T {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(memory))), n)
 }
+
+// writeEvent is write(2) to an eventfd(2) that does not block.
+func writeEvent(fd int, one *[8]byte) {
+	unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(one)), uintptr(len(one))) // EAGAIN: it is awake anyway
+}
+
+// nap is clock_nanosleep(2) for that many nanoseconds. It gives the processor back.
+func nap(nanoseconds int64) {
+	t := unix.NsecToTimespec(nanoseconds)
+	unix.Syscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&t)), 0, 0, 0) // EINTR: shorter, no harm
+}
+
+// sharpenTimers lets the calling thread's sleeps end when they should: by default the kernel may add 50 us.
+func sharpenTimers() {
+	unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, 1, 0) // it has no error that a process can cause
+}

@@ -59,6 +59,40 @@ func enter(t testing.TB, addresses ...netip.Addr) {
 			t.Fatalf("%s: %v", a, err)
 		}
 	}
+	for _, a := range addresses {
+		awaitRoute(t, a)
+	}
+}
+
+// awaitRoute returns when datagrams to the address arrive: the kernel enters the route of a fresh IPv6 address a moment after it.
+func awaitRoute(t testing.TB, a netip.Addr) {
+	t.Helper()
+	family := unix.AF_INET
+	if a.Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd) // its port may be one that the test is about to use
+	if err := unix.Bind(fd, sockaddr(at(a, 0))); err != nil {
+		t.Fatalf("bind %s: %v", a, err)
+	}
+	own, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(patience); ; runtime.Gosched() {
+		_ = unix.Sendto(fd, []byte("is it there?"), 0, own) // an error says: not yet
+		var buffer [16]byte
+		if n, _, err := unix.Recvfrom(fd, buffer[:], unix.MSG_DONTWAIT); err == nil && n > 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("datagrams to %s do not arrive", a)
+		}
+	}
 }
 
 // load loads the program, or leaves the test out where it is not permitted.

@@ -173,6 +173,17 @@ func (s *Steer) Leased(slot int, port uint16, worker int) bool {
 	return atomic.LoadUint32(word)>>shift&0xff == uint32(worker+1)
 }
 
+// Owner returns the worker that the port is leased to, or false when it is leased to none.
+func (s *Steer) Owner(slot int, port uint16) (worker int, leased bool) {
+	word, shift := s.lease(slot, port)
+	owner := int(atomic.LoadUint32(word) >> shift & 0xff)
+	return owner - 1, owner != 0
+}
+
+// Tables returns the descriptors of the maps that another program may look into: address, IPv4-mapped -> slot (a hash), and by
+// slot a byte for each port, 0 when it is not leased (an array). They are this Steer's, and closed with it.
+func (s *Steer) Tables() (slots, leases int) { return s.slots.FD(), s.leases.handle.FD() }
+
 // lease returns the word that a port's byte is in, and how far up it is.
 func (s *Steer) lease(slot int, port uint16) (*uint32, uint) {
 	byteInWord := uint(port) % 4

@@ -51,8 +51,12 @@ func TestLeasedPortsReachTheirWorkersSocketAndNoOther(t *testing.T) {
 	}
 	for _, test := range tests {
 		s.Lease(test.slot, test.port, test.worker)
-		if !s.Leased(test.slot, test.port, test.worker) || s.Leased(test.slot, test.port, 1-test.worker) {
+		owner, leased := s.Owner(test.slot, test.port)
+		if !s.Leased(test.slot, test.port, test.worker) || s.Leased(test.slot, test.port, 1-test.worker) || !leased || owner != test.worker {
 			t.Errorf("%s: the lease does not read back", test.name)
+		}
+		if _, leased := s.Owner(test.slot, test.port^4); leased {
+			t.Errorf("%s: a port beside it is leased too", test.name)
 		}
 	}
 	peers := map[bool]int{false: udp(t, at(third, 0)), true: udp(t, at(second6, 0))}

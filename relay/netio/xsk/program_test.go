@@ -1,0 +1,193 @@
+package xsk
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"tandem/relay/netio/frame"
+)
+
+const (
+	pass     = 2 // XDP_PASS
+	redirect = 4 // XDP_REDIRECT
+)
+
+// packet makes a good frame to a port, with a payload of 8 bytes.
+func packet(to netip.Addr, port uint16) []byte {
+	from := peer4
+	if to.Is6() {
+		from = peer6
+	}
+	var t frame.Template
+	t.Set(&frame.Flow{
+		SrcMAC: frame.MAC{2, 0, 0, 0, 0, 2}, DstMAC: frame.MAC{2, 0, 0, 0, 0, 1}, Src: from.As16(), Dst: to.As16(), SrcPort: 4000, DstPort: port,
+	})
+	b := append(make([]byte, t.Len()), "payload!"...)
+	t.Put(b)
+	return b
+}
+
+// tagged puts a VLAN tag into a frame.
+func tagged(b []byte, tci uint16) []byte {
+	b = append(make([]byte, frame.TagSize), b...)
+	frame.Tag(b, 0)
+	binary.BigEndian.PutUint16(b[14:], tci)
+	return b
+}
+
+// changed returns a copy of b with one byte, or two in network order, at that place set.
+func changed(b []byte, at int, v ...byte) []byte {
+	b = slices.Clone(b)
+	copy(b[at:], v)
+	return b
+}
+
+func TestOnlyDatagramsToLeasedPortsOfOurAddressesAreRedirected(t *testing.T) {
+	p := newProgram(t, newTables(t))
+	v4, v6 := packet(ours4, leased), packet(ours6, leased)
+	for _, c := range []struct {
+		name  string
+		frame []byte
+		want  uint32
+	}{
+		{"IPv4", v4, redirect},
+		{"IPv6", v6, redirect},
+		{"IPv4 in our VLAN", tagged(v4, ourVLAN), redirect},
+		{"IPv6 in our VLAN, with a priority", tagged(v6, 5<<13|ourVLAN), redirect},
+		{"with a priority and no VLAN", tagged(v4, 5<<13), redirect},
+		{"in a stranger's VLAN", tagged(v4, 8), pass},
+		{"in two VLANs", tagged(tagged(v4, ourVLAN), ourVLAN), pass},
+		{"padded as short frames are", append(slices.Clone(v4), make([]byte, 18)...), redirect},
+		{"IPv4 to a port that is not leased", packet(ours4, leased+1), pass},
+		{"IPv6 to a port that is not leased", packet(ours6, leased-1), pass},
+		{"IPv4 to a stranger's address", packet(peer4, leased), pass},
+		{"IPv6 to a stranger's address", packet(peer6, leased), pass},
+		{"to all stations", changed(v4, 0, 0xff), pass},
+		{"to a group", changed(v6, 0, 0x33), pass},
+		{"ARP", changed(v4, 12, 0x08, 0x06), pass},
+		{"MPLS", changed(v4, 12, 0x88, 0x47), pass},
+		{"IPv4 with options", changed(v4, 14, 0x46), pass},
+		{"IPv5", changed(v4, 14, 0x55), pass},
+		{"IPv4, first fragment", changed(v4, 20, 0x20, 0x00), pass},
+		{"IPv4, last fragment", changed(v4, 20, 0x00, 0x01), pass},
+		{"IPv4 that may be fragmented", changed(v4, 20, 0x00, 0x00), redirect},
+		{"ICMP", changed(v4, 23, 1), pass},
+		{"TCP", changed(v4, 23, 6), pass},
+		{"IPv4 longer than the frame", changed(v4, 16, 0, 200), pass},
+		{"IPv4 shorter than its headers", changed(v4, 16, 0, 27), pass},
+		{"IPv6 of another version", changed(v6, 14, 0x50), pass},
+		{"IPv6 with a traffic class", changed(v6, 14, 0x6f), redirect},
+		{"IPv6 with an extension header", changed(v6, 20, 0), pass},
+		{"IPv6 fragment", changed(v6, 20, 44), pass},
+		{"neighbour discovery", changed(v6, 20, 58), pass},
+		{"IPv6 longer than the frame", changed(v6, 18, 0, 200), pass},
+		{"jumbogram", changed(v6, 18, 0, 0), pass},
+		{"UDP over IPv4 longer than its packet", changed(v4, 38, 0, 17), pass},
+		{"UDP over IPv4 shorter than its header", changed(v4, 38, 0, 7), pass},
+		{"UDP over IPv6 longer than its packet", changed(v6, 58, 0, 17), pass},
+		{"UDP shorter than its packet", changed(v6, 58, 0, 9), redirect},
+		{"as long as fits", append(slices.Clone(v4), make([]byte, Longest-len(v4))...), redirect},
+		{"longer", append(slices.Clone(v4), make([]byte, Longest-len(v4)+1)...), pass},
+		{"cut off in the UDP header", v4[:41], pass},
+		{"cut off in the tag", tagged(v4, ourVLAN)[:17], pass},
+	} {
+		got, err := p.verdict(c.frame)
+		must(t, err)
+		if got != c.want {
+			t.Errorf("%s: verdict %d, want %d", c.name, got, c.want)
+		}
+		if twin(c.frame) != c.want {
+			t.Errorf("%s: the twin says %d, want %d", c.name, twin(c.frame), c.want)
+		}
+	}
+}
+
+// twin is the program in Go, made of what reads the packets that the program lets through.
+func twin(b []byte) uint32 {
+	var d frame.Datagram
+	if len(b) > Longest || !frame.Parse(b, &d) || b[0]&1 != 0 || d.VLAN != 0 && d.VLAN != ourVLAN || d.DstPort != leased ||
+		d.Dst != ours4.As16() && d.Dst != ours6.As16() {
+		return pass
+	}
+	return redirect
+}
+
+func FuzzTheProgramDecidesAsItsTwin(f *testing.F) {
+	v4, v6 := packet(ours4, leased), packet(ours6, leased)
+	for _, seed := range [][]byte{v4, v6, tagged(v4, ourVLAN), tagged(v6, 0), tagged(v4, 9), v4[:30], changed(v6, 58, 0, 9), append(v4, 1, 2, 3)} {
+		f.Add(seed)
+	}
+	p := newProgram(f, newTables(f))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) < 14 || len(b) > 3000 {
+			return // the kernel does not run programs on those
+		}
+		got, err := p.verdict(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := twin(b); got != want {
+			t.Errorf("verdict %d, the twin says %d: %x", got, want, b)
+		}
+	})
+}
+
+func TestAQueueWithoutASocketPassesEverything(t *testing.T) {
+	s := newTables(t)
+	p, err := Load(ProgramOptions{Slots: s.slots.FD(), Leases: s.leases.FD(), Queues: 1})
+	must(t, err)
+	defer p.Close()
+	if got, err := p.verdict(packet(ours4, leased)); err != nil || got != pass {
+		t.Errorf("verdict %d, %v", got, err)
+	}
+}
+
+func TestALeaseIsSeenAtOnce(t *testing.T) {
+	s := newTables(t)
+	p := newProgram(t, s)
+	ports := make([]byte, 1<<16)
+	must(t, s.leases.Put(uint32(0), ports))
+	if got, err := p.verdict(packet(ours4, leased)); err != nil || got != pass {
+		t.Errorf("after the release: verdict %d, %v", got, err)
+	}
+	ports[leased] = 255
+	must(t, s.leases.Put(uint32(0), ports))
+	if got, err := p.verdict(packet(ours4, leased)); err != nil || got != redirect {
+		t.Errorf("leased to the last worker there can be: verdict %d, %v", got, err)
+	}
+}
+
+func TestLoadRefusesWhatCannotBe(t *testing.T) {
+	s := newTables(t)
+	for _, o := range []ProgramOptions{
+		{Slots: s.slots.FD(), Leases: s.leases.FD()},
+		{Slots: s.slots.FD(), Leases: s.leases.FD(), Queues: 1, VLANs: make([]uint16, MostVLANs+1)},
+		{Slots: -1, Leases: s.leases.FD(), Queues: 1},
+	} {
+		if p, err := Load(o); err == nil || !strings.Contains(err.Error(), "load the XDP program") {
+			t.Errorf("%+v: %v, %v", o, p, err)
+		}
+	}
+	many := make([]uint16, MostVLANs)
+	for i := range many {
+		many[i] = uint16(100 + i)
+	}
+	p, err := Load(ProgramOptions{Slots: s.slots.FD(), Leases: s.leases.FD(), Queues: 1, VLANs: many, Frags: true})
+	must(t, err)
+	must(t, p.Close())
+}
+
+// BenchmarkProgram runs the program on one packet; an operation is 1,000 of them, the kernel's own time.
+func BenchmarkProgram(b *testing.B) {
+	p := newProgram(b, newTables(b))
+	for name, data := range map[string][]byte{"IPv4": packet(ours4, leased), "IPv6": packet(ours6, leased), "pass": packet(ours4, 1)} {
+		b.Run(name, func(b *testing.B) {
+			_, took, err := p.program.Benchmark(data, b.N, nil)
+			must(b, err)
+			b.ReportMetric(float64(took.Nanoseconds()), "kernel-ns/packet")
+		})
+	}
+}
