@@ -13,7 +13,7 @@ import (
 // allCmd is what make bench runs.
 type allCmd struct {
 	bench
-	Engines  []string `default:"funnel,sockets" help:"Engines to measure; sessions with the first."`
+	Engines  []string `default:"funnel,xdp,sockets" help:"Engines to measure; sessions with the first."`
 	Modes    []string `default:"both,rtp,srtp" help:"Modes to measure each engine in."`
 	Streams  int      `default:"2000" help:"Directions with traffic; two are a call."`
 	Count    int      `default:"20000" help:"Sessions of the control measurement."`

@@ -15,7 +15,7 @@ import (
 // relayCmd measures packets.
 type relayCmd struct {
 	bench
-	Engine  string  `default:"auto" help:"Engine of the relay: auto, funnel, sockets."`
+	Engine  string  `default:"auto" help:"Engine of the relay: auto, xdp, funnel, sockets."`
 	Mode    string  `default:"both" enum:"rtp,srtp,both" help:"rtp: both legs plain. srtp: both secure, with different keys. both: one of each."`
 	Streams int     `default:"2000" help:"Directions with traffic; two are a call."`
 	Rate    float64 `xor:"rate" help:"Packets per second, all streams together."`

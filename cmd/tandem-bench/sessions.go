@@ -13,7 +13,7 @@ import (
 // sessionsCmd measures control.
 type sessionsCmd struct {
 	bench
-	Engine string `default:"auto" help:"Engine of the relay: auto, funnel, sockets."`
+	Engine string `default:"auto" help:"Engine of the relay: auto, xdp, funnel, sockets."`
 	Count  int    `default:"20000" help:"Sessions open at once."`
 	JSON   bool   `name:"json" help:"Print JSON instead of a table."`
 }
