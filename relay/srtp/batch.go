@@ -10,9 +10,10 @@ const (
 	maxBlocks = (maxPacket + 4 + 9 + shaBlock - 1) / shaBlock
 )
 
-// OpenBatch opens each job as OpenRTP does, in order: packets of one stream may come several times in it, and duplicates too.
-// The HMACs are computed first, two packets at a time, under the rollover counter that each packet probably has; then each
-// packet is judged on the state that the ones before it left, and if that asks for another counter, hashed again.
+// OpenBatch opens each job as OpenRTP or OpenRTCP does, in order: packets of one stream may come several times in it, and duplicates
+// too. The HMACs of SRTP are computed first, side by side, under the rollover counter that each packet probably has; then each
+// packet is judged on the state that the ones before it left, and if that asks for another counter, hashed again. SRTCP, one packet
+// in hundreds, is opened in its turn.
 func OpenBatch(jobs []OpenJob, s *Scratch) {
 	for len(jobs) > MaxBatch {
 		openSome(jobs[:MaxBatch], s)
@@ -24,7 +25,9 @@ func OpenBatch(jobs []OpenJob, s *Scratch) {
 func openSome(jobs []OpenJob, s *Scratch) {
 	for i := range jobs {
 		j, p, tag := &jobs[i], &s.plans[i], &s.tags[i]
-		tag.ready = false
+		if tag.ready = false; j.RTCP {
+			continue
+		}
 		if j.look(p); p.verdict == verdict.Forward && !j.Key.Suite().isGCM() {
 			s.add(i, j.Key, j.Packet[:p.end], uint32(p.index>>16))
 		}
@@ -32,15 +35,19 @@ func openSome(jobs []OpenJob, s *Scratch) {
 	s.hash()
 	for i := range jobs {
 		j, p := &jobs[i], &s.plans[i]
-		if p.opened != j.Now.opened { // by a packet before it
+		if j.RTCP {
+			OpenRTCP(j, s)
+			continue
+		}
+		if p.opened != j.Now.all() { // by a packet before it
 			j.look(p)
 		}
 		j.open(s, p, &s.tags[i])
 	}
 }
 
-// SealBatch seals each job as SealRTP does, in order. Each packet's index is spent and its payload encrypted in turn; the HMACs come
-// last, two packets at a time.
+// SealBatch seals each job as SealRTP or SealRTCP does, in order. Each packet's index is spent and its payload encrypted in turn; the
+// HMACs of SRTP come last, side by side.
 func SealBatch(jobs []SealJob, s *Scratch) {
 	for len(jobs) > MaxBatch {
 		sealSome(jobs[:MaxBatch], s)
@@ -52,8 +59,11 @@ func SealBatch(jobs []SealJob, s *Scratch) {
 func sealSome(jobs []SealJob, s *Scratch) {
 	for i := range jobs {
 		j := &jobs[i]
+		if s.tags[i].ready = false; j.RTCP {
+			SealRTCP(j, s)
+			continue
+		}
 		l, ssrc, index := j.spend()
-		s.tags[i].ready = false
 		switch {
 		case j.Verdict != verdict.Forward:
 		case j.Key.Suite().isGCM():

@@ -2,6 +2,7 @@ package srtp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 
@@ -43,23 +44,23 @@ type world struct {
 
 type worldLeg struct {
 	keys      Keys
-	rtp       Schedule
+	rtp, rtcp Schedule
 	at        [MaxSSRC + 2]int64 // where the far sender is with each SSRC
+	reports   int64              // and with its SRTCP
 	rx, twin  rxState
 	tx, other txState // what is sent, and its twin
 }
 
-func newWorld(t testing.TB, tier kernel.Tier, s *script) *world {
-	w := &world{t: t, fast: NewScratch(tier), slow: NewScratch(kernel.Generic)}
+func newWorld(t testing.TB, way way, s *script) *world {
+	w := &world{t: t, fast: way.scratch(), slow: NewScratch(kernel.Generic)}
 	for i := range 5 {
 		suite := Suites()[s.pick(8)]
 		var mki []byte
 		if s.one(4) {
 			mki = []byte{byte(i), 2, 3}
 		}
-		l := &worldLeg{keys: mustKeys(t, suite, byte(i), mki, false)}
-		var unused Schedule
-		Derive(tier, &l.keys, &l.rtp, &unused)
+		l := &worldLeg{keys: mustKeys(t, suite, byte(i), mki, s.one(4))}
+		Derive(way.tier, &l.keys, &l.rtp, &l.rtcp)
 		for ssrc := range l.at {
 			l.at[ssrc] = int64(s.pick(1 << 16))
 		}
@@ -77,6 +78,9 @@ func (w *world) arriving(s *script) OpenJob {
 	ssrc := s.pick(2)
 	if s.one(4) {
 		ssrc = s.pick(len(l.at))
+	}
+	if s.one(10) {
+		return w.report(s, l, uint32(ssrc))
 	}
 	l.at[ssrc] = max(0, l.at[ssrc]+jumps[s.pick(len(jumps))])
 	if s.one(256) {
@@ -103,6 +107,25 @@ func (w *world) arriving(s *script) OpenJob {
 	return OpenJob{Key: &l.rtp, Keys: &l.keys, Received: l.rx.both(), Packet: pkt, Header: hdr}
 }
 
+// report returns an SRTCP packet as the network may bring it to a leg.
+func (w *world) report(s *script, l *worldLeg, ssrc uint32) OpenJob {
+	l.reports = max(0, l.reports+jumps[s.pick(len(jumps))])
+	word := uint32(l.reports) | encryptedRTCP
+	if l.rtcp.mayBeClear() {
+		word = uint32(l.reports)
+	}
+	pkt := rtcpPacket(ssrc)
+	lay := l.rtcp.layoutRTCP(len(pkt))
+	pkt = pkt[:len(pkt)+l.rtcp.trailerRTCP()]
+	l.rtcp.putMKI(&l.keys, pkt, lay)
+	binary.BigEndian.PutUint32(pkt[lay.word:], word)
+	l.rtcp.sealRTCP(w.fast, pkt, lay, ssrc, word)
+	if s.one(8) {
+		pkt[s.pick(len(pkt))] ^= 1 << s.pick(8)
+	}
+	return OpenJob{RTCP: true, Key: &l.rtcp, Keys: &l.keys, Received: l.rx.both(), Packet: pkt[:len(pkt)-s.pick(2)*s.pick(2)]}
+}
+
 func (w *world) length(s *script) int {
 	if s.one(2) {
 		return g711
@@ -118,11 +141,15 @@ func (w *world) open(jobs []OpenJob) {
 		twins[i] = j
 		twins[i].Packet = clone(j.Packet)
 		for _, l := range w.legs {
-			if j.Key == &l.rtp {
+			if j.Key == &l.rtp || j.Key == &l.rtcp {
 				twins[i].Received = l.twin.both()
 			}
 		}
-		OpenRTP(&twins[i], w.slow)
+		if j.RTCP {
+			OpenRTCP(&twins[i], w.slow)
+		} else {
+			OpenRTP(&twins[i], w.slow)
+		}
 	}
 	OpenBatch(jobs, w.fast)
 	for i := range jobs {
@@ -145,6 +172,10 @@ func (w *world) leaving(s *script) SealJob {
 	ssrc := uint32(s.pick(2))
 	if s.one(4) {
 		ssrc = uint32(s.pick(len(l.at)))
+	}
+	if s.one(10) {
+		pkt := rtcpPacket(ssrc)
+		return SealJob{RTCP: true, Key: &l.rtcp, Keys: &l.keys, Sent: l.tx.both(), Packet: pkt[:len(pkt)-s.pick(2)*s.pick(28)]}
 	}
 	next, _ := l.tx.both().Next(ssrc)
 	pkt := rtpPacket(ssrc, next+uint16(s.pick(64))+uint16(jumps[s.pick(len(jumps))]), w.length(s))
@@ -170,11 +201,15 @@ func (w *world) seal(jobs []SealJob) {
 		whole := j.Packet[:cap(j.Packet)]
 		twins[i].Packet = append(make([]byte, 0, len(whole)), whole...)[:len(j.Packet):len(whole)]
 		for _, l := range w.legs {
-			if j.Key == &l.rtp {
+			if j.Key == &l.rtp || j.Key == &l.rtcp {
 				twins[i].Sent = l.other.both()
 			}
 		}
-		SealRTP(&twins[i], w.slow)
+		if j.RTCP {
+			SealRTCP(&twins[i], w.slow)
+		} else {
+			SealRTP(&twins[i], w.slow)
+		}
 	}
 	SealBatch(jobs, w.fast)
 	for i := range jobs {
@@ -244,21 +279,24 @@ func (w *world) signal(s *script) {
 }
 
 func TestABatchGivesWhatItsPacketsGiveOneByOne(t *testing.T) {
-	for _, tier := range tiers() {
-		t.Run(tier.String(), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(14, uint64(tier)))
+	for _, way := range ways() {
+		if !way.batch {
+			continue
+		}
+		t.Run(way.String(), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(14, uint64(way.tier)))
 			var opened, sealed verdict.Counters
 			for range 6 {
 				s := make(script, 30_000)
 				for i := range s {
 					s[i] = byte(rng.Uint32())
 				}
-				o, c := newWorld(t, tier, &s).run(&s)
+				o, c := newWorld(t, way, &s).run(&s)
 				opened.Add(&o)
 				sealed.Add(&c)
 			}
 			for _, v := range []verdict.Verdict{
-				verdict.Forward, verdict.TooShort, verdict.BadHeader, verdict.BadTag, verdict.Replayed, verdict.TooOld, verdict.BadMKI, verdict.SSRCFull,
+				verdict.Forward, verdict.TooShort, verdict.BadHeader, verdict.BadTag, verdict.Replayed, verdict.TooOld, verdict.BadMKI, verdict.SSRCFull, verdict.Unencrypted,
 			} {
 				if opened[v] == 0 {
 					t.Errorf("no packet met %v in opening", v)
@@ -287,6 +325,6 @@ func FuzzBatch(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := script(data[:min(len(data), 3000)])
-		newWorld(t, kernel.Best(), &s).run(&s)
+		newWorld(t, way{tier: kernel.Best(), batch: true, wide: s.one(2)}, &s).run(&s)
 	})
 }

@@ -27,7 +27,7 @@ func FuzzOpen(f *testing.F) {
 		if choice&8 != 0 {
 			mki = []byte{0x80, 0x80, 0x80}
 		}
-		p := way{kernel.Best(), choice&32 != 0}.pair(mustKeys(t, Suites()[choice&7], 1, mki, choice&16 != 0))
+		p := way{tier: kernel.Best(), batch: choice&32 != 0}.pair(mustKeys(t, Suites()[choice&7], 1, mki, choice&16 != 0))
 		for _, rx := range []rxState{{}, p.heard(t)} {
 			state, buf := rx, clone(pkt)
 			if n, _, v := p.open.OpenRTP(&state, buf, hdr); v == verdict.Forward || n != 0 {
@@ -71,7 +71,7 @@ func FuzzRoundTrip(f *testing.F) {
 		if choice&8 != 0 {
 			mki = []byte{1, 2, 3}
 		}
-		p := way{kernel.Best(), choice&32 != 0}.pair(mustKeys(t, Suites()[choice&7], 1, mki, choice&16 != 0))
+		p := way{tier: kernel.Best(), batch: choice&32 != 0}.pair(mustKeys(t, Suites()[choice&7], 1, mki, choice&16 != 0))
 		buf := clone(pkt)
 		if n, v := p.seal.SealRTP(&p.tx, buf, hdr); v == verdict.Forward {
 			back, _, v := p.open.OpenRTP(&p.rx, buf[:n], hdr)

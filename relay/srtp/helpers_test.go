@@ -15,8 +15,7 @@ const (
 	g711     = 160 // bytes of a 20 ms G.711 payload
 )
 
-// everySuite runs a behaviour for each suite, with and without an MKI, on each tier that this processor has, packet by packet
-// and in batches.
+// everySuite runs a behaviour for each suite, with and without an MKI, in each way that this processor has.
 func everySuite(t *testing.T, run func(t *testing.T, p *pair)) {
 	t.Helper()
 	for _, way := range ways() {
@@ -29,7 +28,7 @@ func everySuite(t *testing.T, run func(t *testing.T, p *pair)) {
 	}
 }
 
-// everyWay runs a behaviour on each tier that this processor has, packet by packet and in batches.
+// everyWay runs a behaviour in each way that this processor has.
 func everyWay(t *testing.T, name string, run func(t *testing.T, way way)) {
 	t.Helper()
 	for _, way := range ways() {
@@ -37,17 +36,28 @@ func everyWay(t *testing.T, name string, run func(t *testing.T, way way)) {
 	}
 }
 
-// way is how packets are worked on.
+// way is how packets are worked on: one by one, in batches, or in batches whose messages go to sixteen lanes however few they are.
 type way struct {
 	tier  kernel.Tier
 	batch bool
+	wide  bool
 }
 
+// ways returns each tier with packets one by one and in batches. How many lanes there are is the fastest tier's to try.
 func ways() (all []way) {
 	for _, t := range tiers() {
-		all = append(all, way{t, false}, way{t, true})
+		all = append(all, way{tier: t}, way{tier: t, batch: true})
 	}
-	return all
+	return append(all, way{tier: kernel.Best(), batch: true, wide: true})
+}
+
+// scratch returns the space to work in.
+func (w way) scratch() *Scratch {
+	s := NewScratch(w.tier)
+	if w.wide {
+		s.wideFrom = 1
+	}
+	return s
 }
 
 // tiers returns what this processor has, the reference first.
@@ -59,7 +69,10 @@ func tiers() (all []kernel.Tier) {
 }
 
 func (w way) String() string {
-	if w.batch {
+	switch {
+	case w.wide:
+		return w.tier.String() + "/wide"
+	case w.batch:
 		return w.tier.String() + "/batch"
 	}
 	return w.tier.String() + "/single"

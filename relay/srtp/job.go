@@ -10,7 +10,8 @@ const MaxBatch = 64
 
 // OpenJob is one packet to open: what the caller fills in, and below it what comes out.
 type OpenJob struct {
-	Key      *Schedule // of SRTP, or of SRTCP for OpenRTCP
+	RTCP     bool      // for OpenBatch: a packet of SRTCP
+	Key      *Schedule // of SRTP, or of SRTCP for a packet of it
 	Keys     *Keys     // what Key was derived from; read only if it has an MKI
 	Received           // under this key
 	Packet   []byte    // the whole packet; no other job of the batch has the same memory
@@ -24,7 +25,8 @@ type OpenJob struct {
 
 // SealJob is one packet to seal: what the caller fills in, and below it what comes out.
 type SealJob struct {
-	Key    *Schedule // of SRTP, or of SRTCP for SealRTCP
+	RTCP   bool      // for SealBatch: a compound RTCP packet
+	Key    *Schedule // of SRTP, or of SRTCP for a packet of it
 	Keys   *Keys     // what Key was derived from; read only if it has an MKI
 	Sent             // under this key
 	Packet []byte    // the packet, sequence number and SSRC final, with capacity for MaxOverhead more; no other job has the same memory
@@ -45,11 +47,18 @@ type Scratch struct {
 	plan   plan
 
 	// For a batch; index i belongs to its job i.
-	lanes   [MaxBatch]kernel.Lane
-	keys    [MaxBatch]kernel.HMAC
-	tags    [MaxBatch]proof
-	plans   [MaxBatch]plan
-	waiting [maxBlocks + 1]uint8 // by number of blocks: a lane that waits for a second one, plus 1
+	lanes [MaxBatch]kernel.Lane
+	keys  [MaxBatch]kernel.HMAC
+	tags  [MaxBatch]proof
+	plans [MaxBatch]plan
+
+	// Which lanes are hashed together. A lane's number plus 1 links it to others of as many blocks; 0 ends a list.
+	first    [maxBlocks + 1]uint8 // by number of blocks
+	next     [MaxBatch]uint8      // by lane
+	waiting  uint64               // bit b: first[b] is not 0
+	order    [MaxBatch]uint8
+	group    [kernel.Wide]*kernel.Lane
+	wideFrom int // lanes of one length from which sixteen at a time pay; 0: never on this tier
 }
 
 // proof is the HMAC of a packet, if it was computed, and the rollover counter that it is good for.
@@ -62,6 +71,9 @@ type proof struct {
 // NewScratch returns a scratch space that uses the features of tier t, which this processor must have (kernel.Have).
 func NewScratch(t kernel.Tier) *Scratch {
 	s := &Scratch{tier: t}
+	if t >= kernel.AVX512 {
+		s.wideFrom = wideFrom
+	}
 	for i := range s.lanes {
 		s.lanes[i] = kernel.Lane{Key: &s.keys[i], Tag: &s.tags[i].tag}
 	}

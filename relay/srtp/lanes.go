@@ -1,55 +1,87 @@
 package srtp
 
-import "tandem/relay/srtp/kernel"
+import (
+	"math/bits"
 
-// Two messages are hashed side by side as far as the shorter one goes, so lanes of as many blocks go together: each lane waits under
-// its number of blocks until a second one comes. What is left over, at most one of each number, goes in pairs of neighbours.
+	"tandem/relay/srtp/kernel"
+)
 
-// add takes lane i: the HMAC of msg and the rollover counter goes to tag i, at once or when hash is called.
+// Messages are hashed side by side, as many as pay, the longest first and so each beside others of about its own number of blocks:
+// sixteen lanes take as long as sixteen of the longest, two go together as far as the shorter one goes.
+
+// wideFrom is how many messages of one length are worth sixteen lanes, which take as long whatever their fill: about 600 ns for
+// packets of G.711, of which two lanes of the SHA extensions hash one in 67 ns (Zen 5).
+const wideFrom = 9
+
+const _ = uint(63 - maxBlocks) // Scratch.waiting has a bit for each number of blocks
+
+// add takes lane i: the HMAC of msg and the rollover counter goes to tag i when hash is called.
 func (s *Scratch) add(i int, k *Schedule, msg []byte, roc uint32) {
 	lane, tag := &s.lanes[i], &s.tags[i]
 	k.hmac(&s.keys[i])
 	lane.Msg, lane.Suffix, lane.WithSuffix = msg, roc, true
 	tag.roc, tag.ready = roc, true
-	waiting := &s.waiting[blocks(len(msg))]
-	if *waiting == 0 {
-		*waiting = uint8(i) + 1
-		return
-	}
-	s.pair(int(*waiting)-1, i)
-	*waiting = 0
+	b := blocks(len(msg))
+	s.next[i] = s.first[b]
+	s.first[b] = uint8(i) + 1
+	s.waiting |= 1 << b
 }
 
-// hash computes what is left over.
+// hash computes what add took.
 func (s *Scratch) hash() {
-	single := -1
-	for b := range s.waiting {
-		i := int(s.waiting[b]) - 1
-		s.waiting[b] = 0
-		switch {
-		case i < 0:
-		case single < 0:
-			single = i
-		default:
-			s.pair(single, i)
-			single = -1
+	n := 0
+	for s.waiting != 0 {
+		b := bits.Len64(s.waiting) - 1
+		for i := s.first[b]; i != 0; i = s.next[i-1] {
+			s.order[n] = i - 1
+			n++
 		}
+		s.first[b] = 0
+		s.waiting &^= 1 << b
 	}
-	if single >= 0 {
-		l := &s.lanes[single]
-		kernel.HMAC1(s.tier, l.Key, l.Msg, l.Suffix, l.WithSuffix, l.Tag)
-		s.done(single)
+	for order := s.order[:n]; len(order) > 0; {
+		n := s.together(order)
+		s.compute(order[:n])
+		order = order[n:]
 	}
 }
 
-func (s *Scratch) pair(i, j int) {
-	kernel.HMAC2(s.tier, &s.lanes[i], &s.lanes[j])
-	s.done(i)
-	s.done(j)
+// together returns how many of the first lanes to hash side by side. Of lanes that differ, so many pay for sixteen as have the blocks
+// of wideFrom that are as long as the longest, each with the outer hash's block.
+func (s *Scratch) together(order []uint8) int {
+	n := min(len(order), kernel.Wide)
+	if s.wideFrom == 0 || n < s.wideFrom {
+		return min(n, 2)
+	}
+	sum := 0
+	for _, i := range order[:n] {
+		sum += s.blocks(i)
+	}
+	if sum < s.wideFrom*s.blocks(order[0]) {
+		return min(n, 2)
+	}
+	return n
 }
 
-// done leaves neither key nor packet behind.
-func (s *Scratch) done(i int) { s.keys[i], s.lanes[i].Msg = kernel.HMAC{}, nil }
+// blocks returns how many blocks HMAC has for lane i.
+func (s *Scratch) blocks(i uint8) int { return blocks(len(s.lanes[i].Msg)) + 1 }
+
+func (s *Scratch) compute(order []uint8) {
+	switch first := &s.lanes[order[0]]; len(order) {
+	case 1:
+		kernel.HMAC1(s.tier, first.Key, first.Msg, first.Suffix, first.WithSuffix, first.Tag)
+	case 2:
+		kernel.HMAC2(s.tier, first, &s.lanes[order[1]])
+	default:
+		for n, i := range order {
+			s.group[n] = &s.lanes[i]
+		}
+		kernel.HMAC16(s.tier, s.group[:len(order)])
+	}
+	for _, i := range order { // neither key nor packet is left behind
+		s.keys[i], s.lanes[i].Msg = kernel.HMAC{}, nil
+	}
+}
 
 // blocks returns how many blocks SHA-1 has for n bytes, a rollover counter and its padding (FIPS 180-4 section 5.1.1).
 func blocks(n int) int { return (n + 4 + 9 + shaBlock - 1) / shaBlock }

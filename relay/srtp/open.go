@@ -23,7 +23,7 @@ func OpenRTP(j *OpenJob, s *Scratch) verdict.Verdict {
 type plan struct {
 	layout
 	index     uint64 // that may be used; the likeliest of them
-	opened    uint64 // packets opened under the key so far
+	opened    uint64 // packets opened under the key so far, of both kinds
 	ssrc      uint32
 	slot      uint8 // of the SSRC
 	known     bool
@@ -34,7 +34,7 @@ type plan struct {
 // look fills in p. It writes nothing else.
 func (j *OpenJob) look(p *plan) {
 	pkt := j.Packet
-	p.unsettled, p.opened = false, j.Now.opened
+	p.unsettled, p.opened = false, j.Now.all()
 	if p.verdict = j.Key.lengthRTP(pkt, j.Header); p.verdict != verdict.Forward {
 		return
 	}
@@ -64,7 +64,7 @@ func (j *OpenJob) look(p *plan) {
 		}
 		p.verdict = j.window(slot).mayOpen(p.index)
 	}
-	if v == verdict.Forward && p.opened >= lifeRTP {
+	if v == verdict.Forward && j.Now.opened >= lifeRTP {
 		p.verdict, p.unsettled = verdict.KeyExpired, false
 	}
 }

@@ -24,7 +24,7 @@ type party struct {
 }
 
 func (w way) party(k *Keys) *party {
-	c := &party{way: w, keys: *k, scratch: NewScratch(w.tier)}
+	c := &party{way: w, keys: *k, scratch: w.scratch()}
 	Derive(w.tier, k, &c.rtp, &c.rtcp)
 	if !w.batch {
 		return c
@@ -105,13 +105,21 @@ func (c *party) SealRTP(tx *txState, pkt []byte, hdr int) (n int, v verdict.Verd
 }
 
 func (c *party) OpenRTCP(rx *rxState, pkt []byte) (n int, v verdict.Verdict) {
-	j := OpenJob{Key: &c.rtcp, Keys: &c.keys, Received: rx.both(), Packet: pkt}
-	OpenRTCP(&j, c.scratch)
-	return j.N, j.Verdict
+	j := [1]OpenJob{{RTCP: true, Key: &c.rtcp, Keys: &c.keys, Received: rx.both(), Packet: pkt}}
+	if !c.batch {
+		OpenRTCP(&j[0], c.scratch)
+	} else {
+		OpenBatch(j[:], c.scratch)
+	}
+	return j[0].N, j[0].Verdict
 }
 
 func (c *party) SealRTCP(tx *txState, pkt []byte) (n int, v verdict.Verdict) {
-	j := SealJob{Key: &c.rtcp, Keys: &c.keys, Sent: tx.both(), Packet: pkt}
-	SealRTCP(&j, c.scratch)
-	return j.N, j.Verdict
+	j := [1]SealJob{{RTCP: true, Key: &c.rtcp, Keys: &c.keys, Sent: tx.both(), Packet: pkt}}
+	if !c.batch {
+		SealRTCP(&j[0], c.scratch)
+	} else {
+		SealBatch(j[:], c.scratch)
+	}
+	return j[0].N, j[0].Verdict
 }

@@ -148,7 +148,7 @@ func FuzzAgainstPion(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, suite uint8, seq uint16, script []byte) {
-		p := way{kernel.Best(), suite >= 128}.pair(mustKeys(t, suites[int(suite)%len(suites)], 1, nil, false))
+		p := way{tier: kernel.Best(), batch: suite >= 128}.pair(mustKeys(t, suites[int(suite)%len(suites)], 1, nil, false))
 		theirTX, theirRX, oracle := pionContext(t, &p.keys), pionContext(t, &p.keys), pionContext(t, &p.keys)
 		seen := model{used: map[uint64]bool{}}
 		for ; len(script) >= 4; script = script[4:] {

@@ -24,6 +24,9 @@ type RXNow struct {
 	_          uint16
 }
 
+// all returns how many packets were opened: when it has changed, so may have everything else.
+func (n *RXNow) all() uint64 { return n.opened + uint64(n.openedRTCP) }
+
 // RXRest is the other SSRCs. A leg that hears one SSRC under one key never touches it.
 type RXRest struct {
 	sources [MaxSSRC - 1]rxStored

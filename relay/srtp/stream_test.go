@@ -2,7 +2,6 @@ package srtp
 
 import (
 	"bytes"
-	"math/rand/v2"
 	"testing"
 
 	"tandem/relay/verdict"
@@ -176,57 +175,6 @@ func TestOneSSRCNeverTouchesTheRest(t *testing.T) {
 		p.rx.both().Copy(other.both())
 		if p.tx.rest != before || p.rx.rest != heard {
 			t.Error("the rest was touched")
-		}
-	})
-}
-
-func TestPionOpensWhatWeSealInBatches(t *testing.T) {
-	everyPionSuite(t, func(t *testing.T, p *pair) {
-		peer, rng := pionContext(t, &p.keys), rand.New(rand.NewPCG(18, 19))
-		at := 65_300
-		for range 20 {
-			var jobs []SealJob
-			var plain [][]byte
-			for range rng.IntN(MaxBatch + 1) {
-				at++
-				pkt, hdr := shapedPacket(testSSRC, uint16(at), rng.IntN(16), rng.IntN(4), rng.IntN(2) == 0, rng.IntN(1400))
-				plain = append(plain, bytes.Clone(pkt))
-				jobs = append(jobs, SealJob{Key: &p.seal.rtp, Keys: &p.keys, Sent: p.tx.both(), Packet: pkt, Header: hdr})
-			}
-			SealBatch(jobs, p.seal.scratch)
-			for i := range jobs {
-				got, err := peer.DecryptRTP(nil, jobs[i].Packet[:jobs[i].N], nil)
-				if err != nil || !bytes.Equal(got, plain[i]) {
-					t.Fatalf("packet %d of %d: %v, %v", i, len(jobs), jobs[i].Verdict, err)
-				}
-			}
-		}
-	})
-}
-
-func TestWeOpenInBatchesWhatPionSeals(t *testing.T) {
-	everyPionSuite(t, func(t *testing.T, p *pair) {
-		peer, rng := pionContext(t, &p.keys), rand.New(rand.NewPCG(20, 21))
-		at := 65_300
-		for range 20 {
-			var jobs []OpenJob
-			var plain [][]byte
-			for range rng.IntN(MaxBatch + 1) {
-				at++
-				pkt, hdr := shapedPacket(testSSRC, uint16(at), rng.IntN(16), rng.IntN(4), rng.IntN(2) == 0, rng.IntN(1400))
-				sealed, err := peer.EncryptRTP(nil, pkt, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				plain = append(plain, pkt)
-				jobs = append(jobs, OpenJob{Key: &p.open.rtp, Keys: &p.keys, Received: p.rx.both(), Packet: sealed, Header: hdr})
-			}
-			OpenBatch(jobs, p.open.scratch)
-			for i := range jobs {
-				if j := &jobs[i]; j.Verdict != verdict.Forward || !bytes.Equal(j.Packet[:j.N], plain[i]) {
-					t.Fatalf("packet %d of %d: %v", i, len(jobs), j.Verdict)
-				}
-			}
 		}
 	})
 }

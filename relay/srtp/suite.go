@@ -11,8 +11,9 @@
 //	Scratch         working space and processor features of one goroutine
 //
 // All but Scratch are plain bytes without a pointer, which the caller keeps where it likes: in one array, the hot ones apart
-// from the rest, wiped with it. OpenRTP, OpenRTCP, SealRTP and SealRTCP take one packet; OpenBatch and SealBatch take the RTP
-// packets of a receive batch, of any streams, keys and suites, and give what the single functions give, in less time.
+// from the rest, wiped with it. OpenRTP, OpenRTCP, SealRTP and SealRTCP take one packet; OpenBatch and SealBatch take the
+// packets of a receive batch, of both kinds and of any streams, keys and suites, and give what the single functions give, in less
+// time.
 //
 // Files in the order a packet meets them: job (what is asked), layout (where the fields are), received and sent (whose packet, which
 // index), index and window (estimate, replay), open and seal (the steps in order), batch and lanes (many packets), arithmetic

@@ -8,21 +8,23 @@ import (
 )
 
 // passes are how many registers of blocks may go through the rounds together, most first. A round takes four cycles and two can
-// start in each, so eight keep the unit busy; the smaller ones spare work where the packet needs no more. In 256-bit registers
-// five are the 160 bytes of 20 ms of G.711.
-var passes = [...]int{8, 5, 2}
+// start in each, so eight keep the unit busy; the smaller ones spare work where the packet needs no more. The 160 bytes of
+// 20 ms of G.711 are five registers of 256 bits, or three of 512.
+var passes = map[width][]int{narrow: {8, 5, 2}, wide: {8, 5, 2}, widest: {8, 3, 1}}
 
 // counterMode writes AES counter mode (SP 800-38A section 6.5), in place:
 //
 //  1. counter blocks: the IV as a little-endian number, plus first, first+1, ... in its lowest 32 bits, turned back around
 //  2. the rounds of FIPS 197 section 5.1, all registers a round at a time
-//  3. XOR into the packet: whole registers, then 16, 8, 4, 2 and 1 bytes, so that nothing beyond the packet is touched
+//  3. XOR into the packet: whole registers, then 16, 8, 4, 2 and 1 bytes or through a mask, so that nothing beyond the packet
+//     is touched
 func counterMode(u unit, name string) {
 	u.begin(name, "func(rk *RoundKeys, rounds int, iv *[16]byte, first int, p []byte)",
 		name+" adds the keystream of iv to p; the last four bytes of iv, plus first, count blocks",
 		"(SP 800-38A section 6.5, FIPS 197 section 5.1).",
-		"It needs "+map[bool]string{false: "AES-NI and SSSE3.", true: "VAES and AVX2."}[u.wide])
+		"It needs "+map[width]string{narrow: "AES-NI and SSSE3.", wide: "VAES and AVX2.", widest: "VAES, BMI2 and AVX-512 F, BW and VL."}[u.width])
 	var numbers []uint64
+	passes := passes[u.width]
 	for i := range uint64(u.bytes()/16*passes[0] + 1) {
 		numbers = append(numbers, i, 0)
 	}
@@ -37,7 +39,11 @@ func counterMode(u unit, name string) {
 	for _, registers := range passes {
 		k.pass(registers)
 	}
-	k.rest()
+	if u.width == widest {
+		k.masked()
+	} else {
+		k.rest()
+	}
 	u.Label("done")
 	u.leave()
 }
@@ -60,7 +66,7 @@ func (k *cipher) load(turn operand.Mem) {
 	k.rk.Base = k.Load(k.Param("rk"), k.GP64())
 	k.rounds = k.Load(k.Param("rounds"), k.GP64())
 	k.base, k.mask, k.key, k.last = k.register(), k.register(), k.register(), k.register()
-	k.move(turn, k.mask)
+	k.repeat16(turn, k.mask)
 	k.loadIV()
 }
 
@@ -68,7 +74,7 @@ func (k *cipher) load(turn operand.Mem) {
 func (k *cipher) loadIV() {
 	iv := operand.Mem{Base: k.Load(k.Param("iv"), k.GP64())}
 	base, first := k.base.AsX(), k.key.AsX()
-	if !k.wide {
+	if k.width == narrow {
 		k.MOVQ(iv, base)
 		k.MOVHPS(iv.Offset(8), base)
 		k.PSHUFB(k.mask, base)
@@ -81,7 +87,11 @@ func (k *cipher) loadIV() {
 	k.VPSHUFB(k.mask.AsX(), base, base)
 	k.VMOVQ(k.Load(k.Param("first"), k.GP64()), first)
 	k.VPADDD(first, base, base)
-	k.VINSERTI128(operand.Imm(1), base, k.base, k.base)
+	if k.width == wide {
+		k.VINSERTI128(operand.Imm(1), base, k.base, k.base)
+	} else {
+		k.VSHUFI32X4(operand.Imm(0), k.base, k.base, k.base)
+	}
 }
 
 // pass takes so many registers of blocks through the cipher and into the packet.
@@ -149,11 +159,11 @@ func (k *cipher) encrypt(label string, x []reg.VecVirtual) {
 
 // xorInto adds x to memory.
 func (k *cipher) xorInto(to operand.Mem, x reg.VecVirtual) {
-	if k.wide {
-		k.VPXOR(to, x, x)
-	} else {
+	if k.width == narrow {
 		k.MOVOU(to, k.key)
 		k.PXOR(k.key, x)
+	} else {
+		k.xor(to, x)
 	}
 	k.move(x, to)
 }
@@ -164,7 +174,7 @@ func (k *cipher) rest() {
 	k.ADDQ(operand.Imm(uint64(k.bytes())), k.n)
 	k.JZ(operand.LabelRef("done"))
 	word, low := k.GP64(), k.last.AsX()
-	if k.wide {
+	if k.width == wide {
 		k.CMPQ(k.n, operand.Imm(16))
 		k.JB(operand.LabelRef("bytes8"))
 		k.VPXOR(k.p, low, k.key.AsX())
@@ -179,7 +189,7 @@ func (k *cipher) rest() {
 	k.lowWord(low, word)
 	k.XORQ(word, k.p)
 	k.ADDQ(operand.Imm(8), k.p.Base)
-	if k.wide {
+	if k.width == wide {
 		k.VPSRLDQ(operand.Imm(8), low, low)
 	} else {
 		k.PSRLDQ(operand.Imm(8), low)
@@ -203,8 +213,22 @@ func (k *cipher) rest() {
 	k.XORB(word.As8(), k.p)
 }
 
+// masked does what rest does through a mask of the bytes that are left: those outside are neither read nor written.
+func (k *cipher) masked() {
+	k.Label("rest")
+	k.ADDQ(operand.Imm(uint64(k.bytes())), k.n)
+	k.JZ(operand.LabelRef("done"))
+	left := k.GP64()
+	k.MOVQ(operand.I32(-1), left)
+	k.BZHIQ(k.n, left, left)
+	k.KMOVQ(left, reg.K1)
+	k.VMOVDQU8_Z(k.p, reg.K1, k.key)
+	k.xor(k.key, k.last)
+	k.VMOVDQU8(k.last, reg.K1, k.p)
+}
+
 func (k *cipher) lowWord(x reg.Register, word reg.Register) {
-	if k.wide {
+	if k.width == wide {
 		k.VMOVQ(x, word)
 	} else {
 		k.MOVQ(x, word)

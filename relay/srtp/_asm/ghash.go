@@ -23,7 +23,7 @@ type sums struct{ low, middle, high reg.VecVirtual }
 func ghash(u unit, name string) {
 	u.begin(name, "func(h *GHASH, acc *[16]byte, r *runs)",
 		name+" runs the value acc over the blocks of r (SP 800-38D section 6.4).",
-		"It needs "+map[bool]string{false: "PCLMULQDQ and SSSE3.", true: "VPCLMULQDQ and AVX2."}[u.wide])
+		"It needs "+map[width]string{narrow: "PCLMULQDQ and SSSE3.", wide: "VPCLMULQDQ and AVX2."}[u.width])
 	turn := u.reversal(name + "Turn")
 	polynomial := u.data(name+"Polynomial", 0xC200000000000000, 0) // as in type GHASH's file
 
@@ -32,13 +32,13 @@ func ghash(u unit, name string) {
 	runs, total := u.loadRuns()
 	mask, x, block, power, scratch := u.register(), u.register(), u.register(), u.register(), u.register()
 	sum := sums{u.register(), u.register(), u.register()}
-	u.move(turn, mask)
+	u.repeat16(turn, mask)
 	u.load16(acc, x)
 	u.shuffle(mask, x)
 
 	limit := u.GP64()
 	u.MOVQ(operand.U32(powers), limit)
-	if u.wide {
+	if u.width > narrow {
 		u.SUBQ(runs[0].blocks, limit)
 	}
 
@@ -71,7 +71,7 @@ func ghash(u unit, name string) {
 	u.TESTQ(total, total)
 	u.JNZ(operand.LabelRef("group"))
 	u.shuffle(mask, x)
-	if u.wide {
+	if u.width > narrow {
 		u.VMOVDQU(x.AsX(), acc)
 	} else {
 		u.MOVOU(x, acc)
@@ -121,7 +121,7 @@ func (u unit) nextBlocks(runs []run, m reg.Register, powerAt operand.Mem, block,
 	u.JMP(operand.LabelRef("block"))
 
 	u.Label("here")
-	if u.wide {
+	if u.width > narrow {
 		u.CMPQ(blocks, operand.Imm(2))
 		u.JB(operand.LabelRef("one"))
 		u.CMPQ(m, operand.Imm(2))
@@ -149,7 +149,7 @@ func (u unit) advance(n uint64, p, blocks, m, powerAt reg.Register) {
 // Kounavis, "Intel Carry-Less Multiplication Instruction and its Usage for Computing the GCM Mode", 2010).
 func (u unit) reduce(polynomial operand.Mem, sum sums, x, scratch reg.VecVirtual) {
 	u.Comment("Reduction")
-	if !u.wide {
+	if u.width == narrow {
 		half := u.XMM()
 		u.MOVO(sum.middle, half)
 		u.PSLLDQ(operand.Imm(8), half)

@@ -18,7 +18,7 @@ import (
 
 func main() {
 	set := flag.NewFlagSet("_asm", flag.ExitOnError)
-	name := set.String("kernel", "", "which kernels to write: probe, expand, ctr, hmac or ghash")
+	name := set.String("kernel", "", "which kernels to write: probe, expand, ctr, hmac, hmac16 or ghash")
 	flags := build.NewFlags(set)
 	_ = set.Parse(os.Args[1:]) // ends the program on an error
 	if err := write(*name, flags); err != nil {
@@ -39,15 +39,18 @@ func write(name string, flags *build.Flags) error {
 	case "expand":
 		expand(a)
 	case "ctr":
-		counterMode(unit{a, false}, "ctrAESNI")
-		counterMode(unit{a, true}, "ctrVAES")
+		counterMode(unit{a, narrow}, "ctrAESNI")
+		counterMode(unit{a, wide}, "ctrVAES")
+		counterMode(unit{a, widest}, "ctrAVX512")
 	case "hmac":
 		hmac(a)
+	case "hmac16":
+		hmac16(a)
 	case "ghash":
-		ghash(unit{a, false}, "ghashPCLMULQDQ")
-		ghash(unit{a, true}, "ghashVPCLMULQDQ")
+		ghash(unit{a, narrow}, "ghashPCLMULQDQ")
+		ghash(unit{a, wide}, "ghashVPCLMULQDQ")
 	default:
-		return fmt.Errorf("-kernel %q: not one of probe, expand, ctr, hmac, ghash", name)
+		return fmt.Errorf("-kernel %q: not one of probe, expand, ctr, hmac, hmac16, ghash", name)
 	}
 	if build.Main(flags.Config(), a.Context) != 0 {
 		return fmt.Errorf("kernel %s was not written", name)

@@ -5,117 +5,131 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// unit writes the operations that exist on 128-bit registers, in their oldest encoding so that no AVX is needed, and on 256-bit
-// ones. One description of a kernel then serves both widths.
+// width is a register's, in bytes. Operations on 128 bits are written in their oldest encoding, so that no AVX is needed.
+type width int
+
+const (
+	narrow width = 16 // SSE
+	wide   width = 32 // AVX2, with VAES and VPCLMULQDQ
+	widest width = 64 // AVX-512 F, BW and VL, with VAES
+)
+
+// unit writes the operations that exist on registers of each width. One description of a kernel then serves all of them.
 type unit struct {
 	*assembler
-	wide bool
+	width
 }
 
 // bytes is the width of a register.
-func (u unit) bytes() int {
-	if u.wide {
-		return 32
-	}
-	return 16
-}
+func (w width) bytes() int { return int(w) }
 
 func (u unit) register() reg.VecVirtual {
-	if u.wide {
+	switch u.width {
+	case narrow:
+		return u.XMM()
+	case wide:
 		return u.YMM()
 	}
-	return u.XMM()
+	return u.ZMM()
 }
 
 // move loads or stores a whole register at any alignment, or copies one.
 func (u unit) move(from, to operand.Op) {
-	if u.wide {
-		u.VMOVDQU(from, to)
-	} else {
+	switch u.width {
+	case narrow:
 		u.MOVOU(from, to)
+	case wide:
+		u.VMOVDQU(from, to)
+	default:
+		u.VMOVDQU64(from, to)
 	}
 }
 
 // load16 loads sixteen bytes and clears the rest of the register.
 func (u unit) load16(from operand.Mem, to reg.VecVirtual) {
-	if u.wide {
-		u.VMOVDQU(from, to.AsX())
-	} else {
+	if u.width == narrow {
 		u.MOVOU(from, to)
+	} else {
+		u.VMOVDQU(from, to.AsX())
 	}
 }
 
-// repeat16 loads sixteen bytes into each half of the register.
+// repeat16 loads sixteen bytes into each sixteen of the register.
 func (u unit) repeat16(from operand.Mem, to reg.VecVirtual) {
-	if u.wide {
-		u.VBROADCASTI128(from, to)
-	} else {
+	switch u.width {
+	case narrow:
 		u.MOVOU(from, to)
+	case wide:
+		u.VBROADCASTI128(from, to)
+	default:
+		u.VBROADCASTI32X4(from, to)
 	}
 }
 
 func (u unit) xor(from, to operand.Op) {
-	if u.wide {
-		u.VPXOR(from, to, to)
-	} else {
+	switch u.width {
+	case narrow:
 		u.PXOR(from, to)
+	case wide:
+		u.VPXOR(from, to, to)
+	default:
+		u.VPXORQ(from, to, to)
 	}
 }
 
 func (u unit) add32(from, to reg.VecVirtual) {
-	if u.wide {
-		u.VPADDD(from, to, to)
-	} else {
+	if u.width == narrow {
 		u.PADDD(from, to)
+	} else {
+		u.VPADDD(from, to, to)
 	}
 }
 
 func (u unit) shuffle(mask, x reg.VecVirtual) {
-	if u.wide {
-		u.VPSHUFB(mask, x, x)
-	} else {
+	if u.width == narrow {
 		u.PSHUFB(mask, x)
+	} else {
+		u.VPSHUFB(mask, x, x)
 	}
 }
 
 func (u unit) aesenc(key, x reg.VecVirtual) {
-	if u.wide {
-		u.VAESENC(key, x, x)
-	} else {
+	if u.width == narrow {
 		u.AESENC(key, x)
+	} else {
+		u.VAESENC(key, x, x)
 	}
 }
 
 func (u unit) aesenclast(key, x reg.VecVirtual) {
-	if u.wide {
-		u.VAESENCLAST(key, x, x)
-	} else {
+	if u.width == narrow {
 		u.AESENCLAST(key, x)
+	} else {
+		u.VAESENCLAST(key, x, x)
 	}
 }
 
-// multiply adds to sum the carry-less product of a word of x and a word of y, in each half: bit 0 of which chooses the word of
-// y, bit 4 that of x.
+// multiply adds to sum the carry-less product of a word of x and a word of y, in each sixteen bytes: bit 0 of which chooses the
+// word of y, bit 4 that of x.
 func (u unit) multiply(which uint64, x, y, sum, scratch reg.VecVirtual) {
-	if u.wide {
-		u.VPCLMULQDQ(operand.Imm(which), x, y, scratch)
-	} else {
+	if u.width == narrow {
 		u.MOVO(y, scratch)
 		u.PCLMULQDQ(operand.Imm(which), x, scratch)
+	} else {
+		u.VPCLMULQDQ(operand.Imm(which), x, y, scratch)
 	}
 	u.xor(scratch, sum)
 }
 
 // leave ends the function. The upper halves must be clear, or code in the old encoding runs slower from here on.
 func (u unit) leave() {
-	if u.wide {
+	if u.width > narrow {
 		u.VZEROUPPER()
 	}
 	u.RET()
 }
 
-// reversal is the shuffle that turns sixteen bytes around, in each half: big-endian to little-endian and back.
+// reversal is the shuffle that turns sixteen bytes around: big-endian to little-endian and back.
 func (a *assembler) reversal(name string) operand.Mem {
-	const high, low = 0x08090a0b0c0d0e0f, 0x0001020304050607
-	return a.data(name, high, low, high, low)
+	return a.data(name, 0x08090a0b0c0d0e0f, 0x0001020304050607)
 }

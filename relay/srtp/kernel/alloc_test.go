@@ -34,6 +34,12 @@ func TestNoOperationAllocates(t *testing.T) {
 				var macs [2][20]byte
 				HMAC2(tier, &Lane{Key: &h, Msg: msg[:], Tag: &macs[0]}, &Lane{Key: &h, Msg: msg[:12], Tag: &macs[1], WithSuffix: true})
 			},
+			"HMAC16, its arguments on the stack": func() {
+				var h HMAC
+				var msg [171]byte
+				var macs [2][20]byte
+				HMAC16(tier, []*Lane{{Key: &h, Msg: msg[:], Tag: &macs[0]}, {Key: &h, Msg: msg[:12], Tag: &macs[1], WithSuffix: true}})
+			},
 			"SealGCM": func() { SealGCM(tier, &rk, rounds, &g, &nonce, aad, p, &tag) },
 			"OpenGCM, a good tag and then a wrong one": func() {
 				SealGCM(tier, &rk, rounds, &g, &nonce, aad, p, &tag)

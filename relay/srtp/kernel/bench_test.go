@@ -75,6 +75,28 @@ func BenchmarkHMAC2(b *testing.B) {
 	}
 }
 
+// BenchmarkHMAC16 counts a packet, not a group, as an operation. Its cost does not depend on how full the group is.
+func BenchmarkHMAC16(b *testing.B) {
+	for _, n := range sizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			benchEachTier(b, func(b *testing.B, tier Tier) {
+				var h [Wide]HMAC
+				var tags [Wide][20]byte
+				var lanes []*Lane
+				for i := range h {
+					lanes = append(lanes, &Lane{Key: &h[i], Msg: make([]byte, 12+n), WithSuffix: true, Tag: &tags[i]})
+				}
+				groups := 0
+				for b.Loop() {
+					HMAC16(tier, lanes)
+					groups++
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(Wide*groups), "ns/packet")
+			})
+		})
+	}
+}
+
 func BenchmarkGCM(b *testing.B) {
 	var rk RoundKeys
 	var g GHASH

@@ -679,28 +679,26 @@ GLOBL ctrAESNICounts<>(SB), RODATA|NOPTR, $144
 
 DATA ctrAESNITurn<>+0(SB)/8, $0x08090a0b0c0d0e0f
 DATA ctrAESNITurn<>+8(SB)/8, $0x0001020304050607
-DATA ctrAESNITurn<>+16(SB)/8, $0x08090a0b0c0d0e0f
-DATA ctrAESNITurn<>+24(SB)/8, $0x0001020304050607
-GLOBL ctrAESNITurn<>(SB), RODATA|NOPTR, $32
+GLOBL ctrAESNITurn<>(SB), RODATA|NOPTR, $16
 
 // func ctrVAES(rk *RoundKeys, rounds int, iv *[16]byte, first int, p []byte)
 // Requires: AVX, AVX2, VAES
 TEXT ·ctrVAES(SB), NOSPLIT, $0-56
-	MOVQ        p_len+40(FP), AX
-	TESTQ       AX, AX
-	JZ          done
-	MOVQ        p_base+32(FP), CX
-	MOVQ        rk+0(FP), DX
-	MOVQ        rounds+8(FP), BX
-	VMOVDQU     ctrVAESTurn<>+0(SB), Y1
-	MOVQ        iv+16(FP), SI
-	VMOVQ       (SI), X0
-	VMOVHPS     8(SI), X0, X0
-	VPSHUFB     X1, X0, X0
-	MOVQ        first+24(FP), SI
-	VMOVQ       SI, X2
-	VPADDD      X2, X0, X0
-	VINSERTI128 $0x01, X0, Y0, Y0
+	MOVQ           p_len+40(FP), AX
+	TESTQ          AX, AX
+	JZ             done
+	MOVQ           p_base+32(FP), CX
+	MOVQ           rk+0(FP), DX
+	MOVQ           rounds+8(FP), BX
+	VBROADCASTI128 ctrVAESTurn<>+0(SB), Y1
+	MOVQ           iv+16(FP), SI
+	VMOVQ          (SI), X0
+	VMOVHPS        8(SI), X0, X0
+	VPSHUFB        X1, X0, X0
+	MOVQ           first+24(FP), SI
+	VMOVQ          SI, X2
+	VPADDD         X2, X0, X0
+	VINSERTI128    $0x01, X0, Y0, Y0
 
 next:
 	CMPQ AX, $0x00000040
@@ -1372,6 +1370,617 @@ GLOBL ctrVAESCounts<>(SB), RODATA|NOPTR, $272
 
 DATA ctrVAESTurn<>+0(SB)/8, $0x08090a0b0c0d0e0f
 DATA ctrVAESTurn<>+8(SB)/8, $0x0001020304050607
-DATA ctrVAESTurn<>+16(SB)/8, $0x08090a0b0c0d0e0f
-DATA ctrVAESTurn<>+24(SB)/8, $0x0001020304050607
-GLOBL ctrVAESTurn<>(SB), RODATA|NOPTR, $32
+GLOBL ctrVAESTurn<>(SB), RODATA|NOPTR, $16
+
+// func ctrAVX512(rk *RoundKeys, rounds int, iv *[16]byte, first int, p []byte)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, VAES
+TEXT ·ctrAVX512(SB), NOSPLIT, $0-56
+	MOVQ            p_len+40(FP), AX
+	TESTQ           AX, AX
+	JZ              done
+	MOVQ            p_base+32(FP), CX
+	MOVQ            rk+0(FP), DX
+	MOVQ            rounds+8(FP), BX
+	VBROADCASTI32X4 ctrAVX512Turn<>+0(SB), Z1
+	MOVQ            iv+16(FP), SI
+	VMOVQ           (SI), X0
+	VMOVHPS         8(SI), X0, X0
+	VPSHUFB         X1, X0, X0
+	MOVQ            first+24(FP), SI
+	VMOVQ           SI, X2
+	VPADDD          X2, X0, X0
+	VSHUFI32X4      $0x00, Z0, Z0, Z0
+
+next:
+	CMPQ AX, $0x00000040
+	JBE  pass1
+	CMPQ AX, $0x000000c0
+	JBE  pass3
+
+	// 8 registers of counter blocks
+	VBROADCASTI32X4 (DX), Z2
+	VMOVDQU64       ctrAVX512Counts<>+0(SB), Z3
+	VPADDD          Z0, Z3, Z3
+	VPSHUFB         Z1, Z3, Z3
+	VPXORQ          Z2, Z3, Z3
+	VMOVDQU64       ctrAVX512Counts<>+64(SB), Z4
+	VPADDD          Z0, Z4, Z4
+	VPSHUFB         Z1, Z4, Z4
+	VPXORQ          Z2, Z4, Z4
+	VMOVDQU64       ctrAVX512Counts<>+128(SB), Z5
+	VPADDD          Z0, Z5, Z5
+	VPSHUFB         Z1, Z5, Z5
+	VPXORQ          Z2, Z5, Z5
+	VMOVDQU64       ctrAVX512Counts<>+192(SB), Z6
+	VPADDD          Z0, Z6, Z6
+	VPSHUFB         Z1, Z6, Z6
+	VPXORQ          Z2, Z6, Z6
+	VMOVDQU64       ctrAVX512Counts<>+256(SB), Z7
+	VPADDD          Z0, Z7, Z7
+	VPSHUFB         Z1, Z7, Z7
+	VPXORQ          Z2, Z7, Z7
+	VMOVDQU64       ctrAVX512Counts<>+320(SB), Z8
+	VPADDD          Z0, Z8, Z8
+	VPSHUFB         Z1, Z8, Z8
+	VPXORQ          Z2, Z8, Z8
+	VMOVDQU64       ctrAVX512Counts<>+384(SB), Z9
+	VPADDD          Z0, Z9, Z9
+	VPSHUFB         Z1, Z9, Z9
+	VPXORQ          Z2, Z9, Z9
+	VMOVDQU64       ctrAVX512Counts<>+448(SB), Z10
+	VPADDD          Z0, Z10, Z10
+	VPSHUFB         Z1, Z10, Z10
+	VPXORQ          Z2, Z10, Z10
+
+	// Round 1
+	VBROADCASTI32X4 16(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+	VAESENC         Z2, Z6, Z6
+	VAESENC         Z2, Z7, Z7
+	VAESENC         Z2, Z8, Z8
+	VAESENC         Z2, Z9, Z9
+	VAESENC         Z2, Z10, Z10
+
+	// Round 2
+	VBROADCASTI32X4 32(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+	VAESENC         Z2, Z6, Z6
+	VAESENC         Z2, Z7, Z7
+	VAESENC         Z2, Z8, Z8
+	VAESENC         Z2, Z9, Z9
+	VAESENC         Z2, Z10, Z10
+
+	// Round 3
+	VBROADCASTI32X4 48(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+	VAESENC         Z2, Z6, Z6
+	VAESENC         Z2, Z7, Z7
+	VAESENC         Z2, Z8, Z8
+	VAESENC         Z2, Z9, Z9
+	VAESENC         Z2, Z10, Z10
+
+	// Round 4
+	VBROADCASTI32X4 64(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+	VAESENC         Z2, Z6, Z6
+	VAESENC         Z2, Z7, Z7
+	VAESENC         Z2, Z8, Z8
+	VAESENC         Z2, Z9, Z9
+	VAESENC         Z2, Z10, Z10
+
+	// Round 5
+	VBROADCASTI32X4 80(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+	VAESENC         Z2, Z6, Z6
+	VAESENC         Z2, Z7, Z7
+	VAESENC         Z2, Z8, Z8
+	VAESENC         Z2, Z9, Z9
+	VAESENC         Z2, Z10, Z10
+
+	// Round 6
+	VBROADCASTI32X4 96(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+	VAESENC         Z2, Z6, Z6
+	VAESENC         Z2, Z7, Z7
+	VAESENC         Z2, Z8, Z8
+	VAESENC         Z2, Z9, Z9
+	VAESENC         Z2, Z10, Z10
+
+	// Round 7
+	VBROADCASTI32X4 112(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+	VAESENC         Z2, Z6, Z6
+	VAESENC         Z2, Z7, Z7
+	VAESENC         Z2, Z8, Z8
+	VAESENC         Z2, Z9, Z9
+	VAESENC         Z2, Z10, Z10
+
+	// Round 8
+	VBROADCASTI32X4 128(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+	VAESENC         Z2, Z6, Z6
+	VAESENC         Z2, Z7, Z7
+	VAESENC         Z2, Z8, Z8
+	VAESENC         Z2, Z9, Z9
+	VAESENC         Z2, Z10, Z10
+
+	// Round 9
+	VBROADCASTI32X4 144(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+	VAESENC         Z2, Z6, Z6
+	VAESENC         Z2, Z7, Z7
+	VAESENC         Z2, Z8, Z8
+	VAESENC         Z2, Z9, Z9
+	VAESENC         Z2, Z10, Z10
+	CMPQ            BX, $0x0c
+	JB              pass8last
+
+	// Round 10
+	VBROADCASTI32X4 160(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+	VAESENC         Z2, Z6, Z6
+	VAESENC         Z2, Z7, Z7
+	VAESENC         Z2, Z8, Z8
+	VAESENC         Z2, Z9, Z9
+	VAESENC         Z2, Z10, Z10
+
+	// Round 11
+	VBROADCASTI32X4 176(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+	VAESENC         Z2, Z6, Z6
+	VAESENC         Z2, Z7, Z7
+	VAESENC         Z2, Z8, Z8
+	VAESENC         Z2, Z9, Z9
+	VAESENC         Z2, Z10, Z10
+	JE              pass8last
+
+	// Round 12
+	VBROADCASTI32X4 192(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+	VAESENC         Z2, Z6, Z6
+	VAESENC         Z2, Z7, Z7
+	VAESENC         Z2, Z8, Z8
+	VAESENC         Z2, Z9, Z9
+	VAESENC         Z2, Z10, Z10
+
+	// Round 13
+	VBROADCASTI32X4 208(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+	VAESENC         Z2, Z6, Z6
+	VAESENC         Z2, Z7, Z7
+	VAESENC         Z2, Z8, Z8
+	VAESENC         Z2, Z9, Z9
+	VAESENC         Z2, Z10, Z10
+
+pass8last:
+	// Last round, without MixColumns
+	MOVQ            BX, SI
+	SHLQ            $0x04, SI
+	VBROADCASTI32X4 (DX)(SI*1), Z2
+	VAESENCLAST     Z2, Z3, Z3
+	VAESENCLAST     Z2, Z4, Z4
+	VAESENCLAST     Z2, Z5, Z5
+	VAESENCLAST     Z2, Z6, Z6
+	VAESENCLAST     Z2, Z7, Z7
+	VAESENCLAST     Z2, Z8, Z8
+	VAESENCLAST     Z2, Z9, Z9
+	VAESENCLAST     Z2, Z10, Z10
+
+	// Into the packet, as far as it goes
+	SUBQ            $0x40, AX
+	JB              pass8end0
+	VPXORQ          (CX), Z3, Z3
+	VMOVDQU64       Z3, (CX)
+	SUBQ            $0x40, AX
+	JB              pass8end1
+	VPXORQ          64(CX), Z4, Z4
+	VMOVDQU64       Z4, 64(CX)
+	SUBQ            $0x40, AX
+	JB              pass8end2
+	VPXORQ          128(CX), Z5, Z5
+	VMOVDQU64       Z5, 128(CX)
+	SUBQ            $0x40, AX
+	JB              pass8end3
+	VPXORQ          192(CX), Z6, Z6
+	VMOVDQU64       Z6, 192(CX)
+	SUBQ            $0x40, AX
+	JB              pass8end4
+	VPXORQ          256(CX), Z7, Z7
+	VMOVDQU64       Z7, 256(CX)
+	SUBQ            $0x40, AX
+	JB              pass8end5
+	VPXORQ          320(CX), Z8, Z8
+	VMOVDQU64       Z8, 320(CX)
+	SUBQ            $0x40, AX
+	JB              pass8end6
+	VPXORQ          384(CX), Z9, Z9
+	VMOVDQU64       Z9, 384(CX)
+	SUBQ            $0x40, AX
+	JB              pass8end7
+	VPXORQ          448(CX), Z10, Z10
+	VMOVDQU64       Z10, 448(CX)
+	TESTQ           AX, AX
+	JZ              done
+	ADDQ            $0x00000200, CX
+	VBROADCASTI32X4 ctrAVX512Counts<>+512(SB), Z2
+	VPADDD          Z2, Z0, Z0
+	JMP             next
+
+pass8end0:
+	ADDQ      $0x00000000, CX
+	VMOVDQU64 Z3, Z0
+	JMP       rest
+
+pass8end1:
+	ADDQ      $0x00000040, CX
+	VMOVDQU64 Z4, Z0
+	JMP       rest
+
+pass8end2:
+	ADDQ      $0x00000080, CX
+	VMOVDQU64 Z5, Z0
+	JMP       rest
+
+pass8end3:
+	ADDQ      $0x000000c0, CX
+	VMOVDQU64 Z6, Z0
+	JMP       rest
+
+pass8end4:
+	ADDQ      $0x00000100, CX
+	VMOVDQU64 Z7, Z0
+	JMP       rest
+
+pass8end5:
+	ADDQ      $0x00000140, CX
+	VMOVDQU64 Z8, Z0
+	JMP       rest
+
+pass8end6:
+	ADDQ      $0x00000180, CX
+	VMOVDQU64 Z9, Z0
+	JMP       rest
+
+pass8end7:
+	ADDQ      $0x000001c0, CX
+	VMOVDQU64 Z10, Z0
+	JMP       rest
+
+pass3:
+	// 3 registers of counter blocks
+	VBROADCASTI32X4 (DX), Z2
+	VMOVDQU64       ctrAVX512Counts<>+0(SB), Z3
+	VPADDD          Z0, Z3, Z3
+	VPSHUFB         Z1, Z3, Z3
+	VPXORQ          Z2, Z3, Z3
+	VMOVDQU64       ctrAVX512Counts<>+64(SB), Z4
+	VPADDD          Z0, Z4, Z4
+	VPSHUFB         Z1, Z4, Z4
+	VPXORQ          Z2, Z4, Z4
+	VMOVDQU64       ctrAVX512Counts<>+128(SB), Z5
+	VPADDD          Z0, Z5, Z5
+	VPSHUFB         Z1, Z5, Z5
+	VPXORQ          Z2, Z5, Z5
+
+	// Round 1
+	VBROADCASTI32X4 16(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+
+	// Round 2
+	VBROADCASTI32X4 32(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+
+	// Round 3
+	VBROADCASTI32X4 48(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+
+	// Round 4
+	VBROADCASTI32X4 64(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+
+	// Round 5
+	VBROADCASTI32X4 80(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+
+	// Round 6
+	VBROADCASTI32X4 96(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+
+	// Round 7
+	VBROADCASTI32X4 112(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+
+	// Round 8
+	VBROADCASTI32X4 128(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+
+	// Round 9
+	VBROADCASTI32X4 144(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+	CMPQ            BX, $0x0c
+	JB              pass3last
+
+	// Round 10
+	VBROADCASTI32X4 160(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+
+	// Round 11
+	VBROADCASTI32X4 176(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+	JE              pass3last
+
+	// Round 12
+	VBROADCASTI32X4 192(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+
+	// Round 13
+	VBROADCASTI32X4 208(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	VAESENC         Z2, Z4, Z4
+	VAESENC         Z2, Z5, Z5
+
+pass3last:
+	// Last round, without MixColumns
+	MOVQ            BX, SI
+	SHLQ            $0x04, SI
+	VBROADCASTI32X4 (DX)(SI*1), Z2
+	VAESENCLAST     Z2, Z3, Z3
+	VAESENCLAST     Z2, Z4, Z4
+	VAESENCLAST     Z2, Z5, Z5
+
+	// Into the packet, as far as it goes
+	SUBQ            $0x40, AX
+	JB              pass3end0
+	VPXORQ          (CX), Z3, Z3
+	VMOVDQU64       Z3, (CX)
+	SUBQ            $0x40, AX
+	JB              pass3end1
+	VPXORQ          64(CX), Z4, Z4
+	VMOVDQU64       Z4, 64(CX)
+	SUBQ            $0x40, AX
+	JB              pass3end2
+	VPXORQ          128(CX), Z5, Z5
+	VMOVDQU64       Z5, 128(CX)
+	TESTQ           AX, AX
+	JZ              done
+	ADDQ            $0x000000c0, CX
+	VBROADCASTI32X4 ctrAVX512Counts<>+192(SB), Z2
+	VPADDD          Z2, Z0, Z0
+	JMP             next
+
+pass3end0:
+	ADDQ      $0x00000000, CX
+	VMOVDQU64 Z3, Z0
+	JMP       rest
+
+pass3end1:
+	ADDQ      $0x00000040, CX
+	VMOVDQU64 Z4, Z0
+	JMP       rest
+
+pass3end2:
+	ADDQ      $0x00000080, CX
+	VMOVDQU64 Z5, Z0
+	JMP       rest
+
+pass1:
+	// 1 registers of counter blocks
+	VBROADCASTI32X4 (DX), Z2
+	VMOVDQU64       ctrAVX512Counts<>+0(SB), Z3
+	VPADDD          Z0, Z3, Z3
+	VPSHUFB         Z1, Z3, Z3
+	VPXORQ          Z2, Z3, Z3
+
+	// Round 1
+	VBROADCASTI32X4 16(DX), Z2
+	VAESENC         Z2, Z3, Z3
+
+	// Round 2
+	VBROADCASTI32X4 32(DX), Z2
+	VAESENC         Z2, Z3, Z3
+
+	// Round 3
+	VBROADCASTI32X4 48(DX), Z2
+	VAESENC         Z2, Z3, Z3
+
+	// Round 4
+	VBROADCASTI32X4 64(DX), Z2
+	VAESENC         Z2, Z3, Z3
+
+	// Round 5
+	VBROADCASTI32X4 80(DX), Z2
+	VAESENC         Z2, Z3, Z3
+
+	// Round 6
+	VBROADCASTI32X4 96(DX), Z2
+	VAESENC         Z2, Z3, Z3
+
+	// Round 7
+	VBROADCASTI32X4 112(DX), Z2
+	VAESENC         Z2, Z3, Z3
+
+	// Round 8
+	VBROADCASTI32X4 128(DX), Z2
+	VAESENC         Z2, Z3, Z3
+
+	// Round 9
+	VBROADCASTI32X4 144(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	CMPQ            BX, $0x0c
+	JB              pass1last
+
+	// Round 10
+	VBROADCASTI32X4 160(DX), Z2
+	VAESENC         Z2, Z3, Z3
+
+	// Round 11
+	VBROADCASTI32X4 176(DX), Z2
+	VAESENC         Z2, Z3, Z3
+	JE              pass1last
+
+	// Round 12
+	VBROADCASTI32X4 192(DX), Z2
+	VAESENC         Z2, Z3, Z3
+
+	// Round 13
+	VBROADCASTI32X4 208(DX), Z2
+	VAESENC         Z2, Z3, Z3
+
+pass1last:
+	// Last round, without MixColumns
+	MOVQ            BX, SI
+	SHLQ            $0x04, SI
+	VBROADCASTI32X4 (DX)(SI*1), Z2
+	VAESENCLAST     Z2, Z3, Z3
+
+	// Into the packet, as far as it goes
+	SUBQ            $0x40, AX
+	JB              pass1end0
+	VPXORQ          (CX), Z3, Z3
+	VMOVDQU64       Z3, (CX)
+	TESTQ           AX, AX
+	JZ              done
+	ADDQ            $0x00000040, CX
+	VBROADCASTI32X4 ctrAVX512Counts<>+64(SB), Z2
+	VPADDD          Z2, Z0, Z0
+	JMP             next
+
+pass1end0:
+	ADDQ      $0x00000000, CX
+	VMOVDQU64 Z3, Z0
+
+rest:
+	ADDQ       $0x40, AX
+	JZ         done
+	MOVQ       $-1, DX
+	BZHIQ      AX, DX, DX
+	KMOVQ      DX, K1
+	VMOVDQU8.Z (CX), K1, Z2
+	VPXORQ     Z2, Z0, Z0
+	VMOVDQU8   Z0, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA ctrAVX512Counts<>+0(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+8(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+16(SB)/8, $0x0000000000000001
+DATA ctrAVX512Counts<>+24(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+32(SB)/8, $0x0000000000000002
+DATA ctrAVX512Counts<>+40(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+48(SB)/8, $0x0000000000000003
+DATA ctrAVX512Counts<>+56(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+64(SB)/8, $0x0000000000000004
+DATA ctrAVX512Counts<>+72(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+80(SB)/8, $0x0000000000000005
+DATA ctrAVX512Counts<>+88(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+96(SB)/8, $0x0000000000000006
+DATA ctrAVX512Counts<>+104(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+112(SB)/8, $0x0000000000000007
+DATA ctrAVX512Counts<>+120(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+128(SB)/8, $0x0000000000000008
+DATA ctrAVX512Counts<>+136(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+144(SB)/8, $0x0000000000000009
+DATA ctrAVX512Counts<>+152(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+160(SB)/8, $0x000000000000000a
+DATA ctrAVX512Counts<>+168(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+176(SB)/8, $0x000000000000000b
+DATA ctrAVX512Counts<>+184(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+192(SB)/8, $0x000000000000000c
+DATA ctrAVX512Counts<>+200(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+208(SB)/8, $0x000000000000000d
+DATA ctrAVX512Counts<>+216(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+224(SB)/8, $0x000000000000000e
+DATA ctrAVX512Counts<>+232(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+240(SB)/8, $0x000000000000000f
+DATA ctrAVX512Counts<>+248(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+256(SB)/8, $0x0000000000000010
+DATA ctrAVX512Counts<>+264(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+272(SB)/8, $0x0000000000000011
+DATA ctrAVX512Counts<>+280(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+288(SB)/8, $0x0000000000000012
+DATA ctrAVX512Counts<>+296(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+304(SB)/8, $0x0000000000000013
+DATA ctrAVX512Counts<>+312(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+320(SB)/8, $0x0000000000000014
+DATA ctrAVX512Counts<>+328(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+336(SB)/8, $0x0000000000000015
+DATA ctrAVX512Counts<>+344(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+352(SB)/8, $0x0000000000000016
+DATA ctrAVX512Counts<>+360(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+368(SB)/8, $0x0000000000000017
+DATA ctrAVX512Counts<>+376(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+384(SB)/8, $0x0000000000000018
+DATA ctrAVX512Counts<>+392(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+400(SB)/8, $0x0000000000000019
+DATA ctrAVX512Counts<>+408(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+416(SB)/8, $0x000000000000001a
+DATA ctrAVX512Counts<>+424(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+432(SB)/8, $0x000000000000001b
+DATA ctrAVX512Counts<>+440(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+448(SB)/8, $0x000000000000001c
+DATA ctrAVX512Counts<>+456(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+464(SB)/8, $0x000000000000001d
+DATA ctrAVX512Counts<>+472(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+480(SB)/8, $0x000000000000001e
+DATA ctrAVX512Counts<>+488(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+496(SB)/8, $0x000000000000001f
+DATA ctrAVX512Counts<>+504(SB)/8, $0x0000000000000000
+DATA ctrAVX512Counts<>+512(SB)/8, $0x0000000000000020
+DATA ctrAVX512Counts<>+520(SB)/8, $0x0000000000000000
+GLOBL ctrAVX512Counts<>(SB), RODATA|NOPTR, $528
+
+DATA ctrAVX512Turn<>+0(SB)/8, $0x08090a0b0c0d0e0f
+DATA ctrAVX512Turn<>+8(SB)/8, $0x0001020304050607
+GLOBL ctrAVX512Turn<>(SB), RODATA|NOPTR, $16

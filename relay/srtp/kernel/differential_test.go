@@ -25,15 +25,10 @@ func lengths() (all []int) {
 	return append(all, 1<<16-1, 1<<16, 1<<16+1)
 }
 
-// eachTier runs a test on every tier that the machine has.
+// eachTier runs a test on every tier that the machine has. What it lacks, TestThisProcessorComputesWhatItClaims names.
 func eachTier(t *testing.T, run func(t *testing.T, tier Tier)) {
-	for tier := Generic; tier < tiers; tier++ {
-		t.Run(tier.String(), func(t *testing.T) {
-			if !Have(tier) {
-				leaveOut(t, "this processor has "+Best().String()+" at best")
-			}
-			run(t, tier)
-		})
+	for tier := Generic; tier <= Best(); tier++ {
+		t.Run(tier.String(), func(t *testing.T) { run(t, tier) })
 	}
 }
 
@@ -310,4 +305,50 @@ func mismatch(a, b []byte) int {
 		}
 	}
 	return min(len(a), len(b))
+}
+
+func TestUpToSixteenHMACLanesOfAnyLengthsAreAsManyHMACs(t *testing.T) {
+	eachTier(t, func(t *testing.T, tier Tier) {
+		source := rand.New(rand.NewPCG(20, 20))
+		var keys [Wide][20]byte
+		var h [Wide]HMAC
+		for i := range keys {
+			keys[i] = [20]byte(random(uint64(i), 20))
+			h[i].Init(tier, &keys[i])
+		}
+		check := func(count int, length func() int) {
+			t.Helper()
+			var tags [Wide][20]byte
+			var lanes []*Lane
+			for i := range count {
+				n := length()
+				lanes = append(lanes, &Lane{Key: &h[i], Msg: misaligned(random(uint64(i), n), source.IntN(64)), Suffix: source.Uint32(), WithSuffix: source.IntN(2) > 0, Tag: &tags[i]})
+			}
+			HMAC16(tier, lanes)
+			for i, l := range lanes {
+				if want := reference(&keys[i], l.Msg, l.Suffix, l.WithSuffix); tags[i] != want {
+					t.Fatalf("message %d of %d, %d bytes: tag %x, want %x", i, count, len(l.Msg), tags[i], want)
+				}
+			}
+		}
+		for n := range 260 {
+			check(Wide, func() int { return n })
+		}
+		for count := range Wide + 1 {
+			for range 20 {
+				check(count, func() int { return source.IntN(300) })
+			}
+			check(count, func() int { return source.IntN(2048) })
+			check(count, func() int { return source.IntN(2) * 2048 }) // whole blocks alone, beside nothing at all
+		}
+	})
+}
+
+func TestMoreThanSixteenLanesPanic(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("they were hashed")
+		}
+	}()
+	HMAC16(Generic, make([]*Lane, Wide+1))
 }

@@ -9,7 +9,8 @@ const (
 	ecxVPCLMULQDQ = 1 << 10
 )
 
-// probe returns the last tier whose features are all there. HasAVX2 says that the system saves 256-bit registers too.
+// probe returns the last tier whose features are all there. HasAVX2 says that the system saves 256-bit registers too,
+// HasAVX512F that it saves 512-bit ones and masks (XGETBV: bits 5 to 7 of XCR0).
 func probe() Tier {
 	if !cpu.X86.HasAES || !cpu.X86.HasPCLMULQDQ || !cpu.X86.HasSSSE3 {
 		return Generic
@@ -21,7 +22,10 @@ func probe() Tier {
 	if !cpu.X86.HasAVX2 || ecx&ecxVAES == 0 || ecx&ecxVPCLMULQDQ == 0 {
 		return SHANI
 	}
-	return VAES
+	if !cpu.X86.HasAVX512F || !cpu.X86.HasAVX512BW || !cpu.X86.HasAVX512VL || !cpu.X86.HasBMI2 {
+		return VAES
+	}
+	return AVX512
 }
 
 func expand(t Tier, rk *RoundKeys, key []byte) {
@@ -34,6 +38,8 @@ func expand(t Tier, rk *RoundKeys, key []byte) {
 
 func ctr(t Tier, rk *RoundKeys, rounds int, iv *[16]byte, first int, p []byte) {
 	switch {
+	case t >= AVX512:
+		ctrAVX512(rk, rounds, iv, first, p)
 	case t >= VAES:
 		ctrVAES(rk, rounds, iv, first, p)
 	case t >= AESNI:
@@ -66,6 +72,18 @@ func hmac2(t Tier, a, b *stream) {
 	}
 	hmacGeneric(a)
 	hmacGeneric(b)
+}
+
+func hmac16(t Tier, s *[Wide]stream, blocks int) {
+	if t >= AVX512 {
+		hmac16AVX512(s, blocks)
+		return
+	}
+	for i := range s {
+		if s[i].blocks > 0 {
+			hmac1(t, &s[i])
+		}
+	}
 }
 
 func ghash(t Tier, g *GHASH, acc *[16]byte, r *runs) {

@@ -20,4 +20,12 @@ func hmac2(_ Tier, a, b *stream) {
 	hmacGeneric(b)
 }
 
+func hmac16(_ Tier, s *[Wide]stream, _ int) {
+	for i := range s {
+		if s[i].blocks > 0 {
+			hmacGeneric(&s[i])
+		}
+	}
+}
+
 func ghash(_ Tier, g *GHASH, acc *[16]byte, r *runs) { ghashGeneric(g, acc, r) }

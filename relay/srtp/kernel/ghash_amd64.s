@@ -101,9 +101,7 @@ here:
 
 DATA ghashPCLMULQDQTurn<>+0(SB)/8, $0x08090a0b0c0d0e0f
 DATA ghashPCLMULQDQTurn<>+8(SB)/8, $0x0001020304050607
-DATA ghashPCLMULQDQTurn<>+16(SB)/8, $0x08090a0b0c0d0e0f
-DATA ghashPCLMULQDQTurn<>+24(SB)/8, $0x0001020304050607
-GLOBL ghashPCLMULQDQTurn<>(SB), RODATA|NOPTR, $32
+GLOBL ghashPCLMULQDQTurn<>(SB), RODATA|NOPTR, $16
 
 DATA ghashPCLMULQDQPolynomial<>+0(SB)/8, $0xc200000000000000
 DATA ghashPCLMULQDQPolynomial<>+8(SB)/8, $0x0000000000000000
@@ -112,26 +110,26 @@ GLOBL ghashPCLMULQDQPolynomial<>(SB), RODATA|NOPTR, $16
 // func ghashVPCLMULQDQ(h *GHASH, acc *[16]byte, r *runs)
 // Requires: AVX, AVX2, CMOV, PCLMULQDQ, VPCLMULQDQ
 TEXT ·ghashVPCLMULQDQ(SB), NOSPLIT, $0-24
-	MOVQ    h+0(FP), AX
-	MOVQ    acc+8(FP), CX
-	MOVQ    r+16(FP), DX
-	MOVQ    (DX), SI
-	MOVQ    8(DX), DI
-	SHRQ    $0x04, DI
-	MOVQ    DI, BX
-	MOVQ    24(DX), R8
-	MOVQ    32(DX), R9
-	SHRQ    $0x04, R9
-	ADDQ    R9, BX
-	MOVQ    48(DX), R10
-	MOVQ    56(DX), DX
-	SHRQ    $0x04, DX
-	ADDQ    DX, BX
-	VMOVDQU ghashVPCLMULQDQTurn<>+0(SB), Y0
-	VMOVDQU (CX), X1
-	VPSHUFB Y0, Y1, Y1
-	MOVQ    $0x00000008, R11
-	SUBQ    DI, R11
+	MOVQ           h+0(FP), AX
+	MOVQ           acc+8(FP), CX
+	MOVQ           r+16(FP), DX
+	MOVQ           (DX), SI
+	MOVQ           8(DX), DI
+	SHRQ           $0x04, DI
+	MOVQ           DI, BX
+	MOVQ           24(DX), R8
+	MOVQ           32(DX), R9
+	SHRQ           $0x04, R9
+	ADDQ           R9, BX
+	MOVQ           48(DX), R10
+	MOVQ           56(DX), DX
+	SHRQ           $0x04, DX
+	ADDQ           DX, BX
+	VBROADCASTI128 ghashVPCLMULQDQTurn<>+0(SB), Y0
+	VMOVDQU        (CX), X1
+	VPSHUFB        Y0, Y1, Y1
+	MOVQ           $0x00000008, R11
+	SUBQ           DI, R11
 
 group:
 	// The next eight blocks, or as many as are left
@@ -223,9 +221,7 @@ loaded:
 
 DATA ghashVPCLMULQDQTurn<>+0(SB)/8, $0x08090a0b0c0d0e0f
 DATA ghashVPCLMULQDQTurn<>+8(SB)/8, $0x0001020304050607
-DATA ghashVPCLMULQDQTurn<>+16(SB)/8, $0x08090a0b0c0d0e0f
-DATA ghashVPCLMULQDQTurn<>+24(SB)/8, $0x0001020304050607
-GLOBL ghashVPCLMULQDQTurn<>(SB), RODATA|NOPTR, $32
+GLOBL ghashVPCLMULQDQTurn<>(SB), RODATA|NOPTR, $16
 
 DATA ghashVPCLMULQDQPolynomial<>+0(SB)/8, $0xc200000000000000
 DATA ghashVPCLMULQDQPolynomial<>+8(SB)/8, $0x0000000000000000

@@ -24,7 +24,7 @@ func hmacKeyGeneric(h *HMAC, key *[20]byte) {
 	clear(outer[:])
 }
 
-// Lane is one message of HMAC2: HMAC-SHA1 under Key over Msg and, if WithSuffix, the four bytes of Suffix in big-endian order,
+// Lane is one message of HMAC2 or HMAC16: HMAC-SHA1 under Key over Msg and, if WithSuffix, the four bytes of Suffix in big-endian order,
 // which SRTP hashes without sending them (the rollover counter, RFC 3711 section 4.2). The tag goes to Tag. Nothing is
 // kept after the call.
 type Lane struct {
@@ -56,6 +56,34 @@ func HMAC2(t Tier, a, b *Lane) {
 		return
 	}
 	hmac2(t, &long, &short)
+}
+
+// Wide is how many messages HMAC16 takes.
+const Wide = 16
+
+// HMAC16 does what HMAC1 does on up to Wide messages of any lengths; more panic. The tier AVX512 hashes all of them side by side,
+// in the time that sixteen of the longest would take.
+func HMAC16(t Tier, lanes []*Lane) {
+	if len(lanes) > Wide {
+		panic("kernel: HMAC16 over more than 16 messages")
+	}
+	var streams [Wide]stream
+	var spare HMAC // for the streams that no message takes: they have no blocks, but a key and a place for a tag
+	var nowhere [shaSize]byte
+	longest := 0
+	for i := range streams {
+		if i >= len(lanes) {
+			streams[i].key, streams[i].tag = &spare, &nowhere
+			continue
+		}
+		l := lanes[i]
+		streams[i].key, streams[i].tag, streams[i].msg = l.Key, l.Tag, l.Msg
+		streams[i].pad(l.Suffix, l.WithSuffix)
+		longest = max(longest, streams[i].blocks)
+	}
+	if len(lanes) > 0 {
+		hmac16(t, &streams, longest)
+	}
 }
 
 // stream is a message laid out for SHA-1: its whole blocks where they are, the rest with suffix and padding in tail. The pointers

@@ -4,9 +4,7 @@
 
 DATA hmacTurn<>+0(SB)/8, $0x08090a0b0c0d0e0f
 DATA hmacTurn<>+8(SB)/8, $0x0001020304050607
-DATA hmacTurn<>+16(SB)/8, $0x08090a0b0c0d0e0f
-DATA hmacTurn<>+24(SB)/8, $0x0001020304050607
-GLOBL hmacTurn<>(SB), RODATA|NOPTR, $32
+GLOBL hmacTurn<>(SB), RODATA|NOPTR, $16
 
 DATA hmacPadding<>+0(SB)/8, $0x0000000000000000
 DATA hmacPadding<>+8(SB)/8, $0x0000000080000000

@@ -15,3 +15,10 @@ func ctrAESNI(rk *RoundKeys, rounds int, iv *[16]byte, first int, p []byte)
 //
 //go:noescape
 func ctrVAES(rk *RoundKeys, rounds int, iv *[16]byte, first int, p []byte)
+
+// ctrAVX512 adds the keystream of iv to p; the last four bytes of iv, plus first, count blocks
+// (SP 800-38A section 6.5, FIPS 197 section 5.1).
+// It needs VAES, BMI2 and AVX-512 F, BW and VL.
+//
+//go:noescape
+func ctrAVX512(rk *RoundKeys, rounds int, iv *[16]byte, first int, p []byte)

@@ -1,32 +1,56 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 )
 
 // Tier is a set of processor features that the kernels use. A later tier has what the earlier ones have.
 type Tier uint8
 
-// A tier of AVX-512 would follow VAES: it needs a name here, a probe, and a case in the dispatch of each operation.
 const (
 	Generic Tier = iota // Go alone, on every processor; the reference
 	AESNI               // AES-NI and PCLMULQDQ on 128-bit registers; SHA-1 in Go
 	SHANI               // AESNI, and SHA-1 with the SHA extensions
 	VAES                // SHANI, with AES and carry-less multiplication on 256-bit registers (AVX2, VAES, VPCLMULQDQ)
+	AVX512              // VAES, with AES on 512-bit registers and SHA-1 of sixteen messages side by side (AVX-512 F, BW and VL)
 	tiers               // how many there are
 )
 
-var tierNames = [tiers]string{"generic", "aesni", "shani", "vaes"}
+var tierNames = [tiers]string{"generic", "aesni", "shani", "vaes", "avx512"}
 
-// best is what this processor has; it is found once, before main.
-var best = probe()
+// found is what this processor has, as far as it has proven itself. It is looked for once, when somebody asks first.
+var found = sync.OnceValue(func() result { return prove(probe(), check) })
 
-// Best returns the fastest tier that this processor has.
-func Best() Tier { return best }
+// result is a tier, and why each later one that the processor seems to have is not used.
+type result struct {
+	tier    Tier
+	refused []error
+}
+
+// prove returns the last tier up to the one given that computes what the reference does.
+func prove(t Tier, check func(Tier) error) (r result) {
+	for ; t > Generic; t-- {
+		err := check(t)
+		if err == nil {
+			break
+		}
+		r.refused = append(r.refused, fmt.Errorf("crypto tier %s is not used: %w", t, err))
+	}
+	r.tier = t
+	return r
+}
+
+// Best returns the fastest tier that this processor has and that computes what the reference does.
+func Best() Tier { return found().tier }
+
+// Refused returns why Best is not what the processor says that it has, a line a tier; nil if it is.
+func Refused() error { return errors.Join(found().refused...) }
 
 // Have tells whether this processor can run tier t.
-func Have(t Tier) bool { return t <= best }
+func Have(t Tier) bool { return t <= Best() }
 
 // String returns the name that ParseTier reads.
 func (t Tier) String() string {
@@ -36,7 +60,7 @@ func (t Tier) String() string {
 	return tierNames[t]
 }
 
-// ParseTier returns the tier of that name: generic, aesni, shani or vaes. Whether this processor has it is Have's to say.
+// ParseTier returns the tier of that name: generic, aesni, shani, vaes or avx512. Whether this processor has it is Have's to say.
 func ParseTier(name string) (Tier, error) {
 	for t, known := range tierNames {
 		if name == known {

@@ -130,13 +130,14 @@ func TestHMACMatchesRFC2202(t *testing.T) {
 			{strings.Repeat("\xaa", 20), strings.Repeat("\xdd", 50), "125d7342b9ac11cd91a39af48aa17b4f63f175d3"},
 			{strings.Repeat("\x0c", 20), "Test With Truncation", "4c1a03424b55e07fe7f27be1d58bb9324a9a5a04"},
 		} {
-			var key, one, two, three [20]byte
+			var key, one, two, three, four [20]byte
 			copy(key[:], c.key)
 			var h HMAC
 			h.Init(tier, &key)
 			HMAC1(tier, &h, []byte(c.msg), 0, false, &one)
 			HMAC2(tier, &Lane{Key: &h, Msg: []byte(c.msg), Tag: &two}, &Lane{Key: &h, Msg: []byte(c.msg), Tag: &three})
-			for _, got := range [][20]byte{one, two, three} {
+			HMAC16(tier, []*Lane{{Key: &h, Msg: []byte(c.msg), Tag: &four}})
+			for _, got := range [][20]byte{one, two, three, four} {
 				if hex.EncodeToString(got[:]) != c.want {
 					t.Errorf("%q: got %x, want %s", c.msg, got, c.want)
 				}
