@@ -50,7 +50,7 @@ func (r *Relay) makeArena(addresses int) error {
 	if r.rare, err = mapped[rare](r, "arena/rare", count); err != nil {
 		return err
 	}
-	if err := errors.Join(netio.KeepSecret(r.legs), netio.KeepSecret(r.reports)); err != nil {
+	if err := errors.Join(netio.KeepSecret(r.legs), netio.KeepSecret(r.cold), netio.KeepSecret(r.reports)); err != nil {
 		r.log.Info("keys in memory may be written to swap", "reason", err)
 	}
 	table, err := mapped[uint32](r, "arena/ports", addresses<<16)

@@ -81,6 +81,7 @@ func (w *worker) wipe(index uint32) {
 	l := &w.legs[index]
 	w.forget(index)
 	if l.flags&renewed != 0 {
+		w.keys[index].wipe()
 		delete(w.keys, index)
 	}
 	w.rxOf(index).Copy(srtp.Received{Now: &srtp.RXNow{}})

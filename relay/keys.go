@@ -65,6 +65,7 @@ func (w *worker) retire(index uint32, until int64) {
 		w.keys[index] = before
 	}
 	if len(before.past) == maxPastKeys {
+		before.past[0].said = srtp.Keys{}
 		before.past = slices.Delete(before.past, 0, 1)
 	}
 	before.retired, before.past = r, append(before.past, r)
@@ -79,6 +80,13 @@ func (w *worker) forget(index uint32) {
 	w.legs[index].flags &^= retires
 	w.keys[index].retired.keys.wipe()
 	w.keys[index].retired = nil
+}
+
+// wipe empties the master keys of a leg that ends; forget has emptied the schedules.
+func (k *keys) wipe() {
+	for _, p := range k.past {
+		p.said = srtp.Keys{}
+	}
 }
 
 // recall returns what is known of a receive key that was replaced before, once; nil: nothing.

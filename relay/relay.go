@@ -116,6 +116,9 @@ func Open(o Options) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := kernel.Refused(); err != nil {
+		o.Log.Warn("cryptography goes slower than this processor could", "tier", tier, "reason", err)
+	}
 	r := &Relay{
 		tier:    tier,
 		options: o, log: o.Log, registry: netio.NewRegistry(nil), started: time.Now(),
@@ -208,7 +211,8 @@ func chooseTier(name string) (kernel.Tier, error) {
 		return tier, fmt.Errorf("relay: TANDEM_CRYPTO: %w", err)
 	}
 	if !kernel.Have(tier) {
-		return tier, fmt.Errorf("relay: TANDEM_CRYPTO: %s needs processor features that this machine has not; its best is %s", tier, kernel.Best())
+		err := fmt.Errorf("relay: TANDEM_CRYPTO: %s needs processor features that this machine has not; its best is %s", tier, kernel.Best())
+		return tier, errors.Join(err, kernel.Refused())
 	}
 	return tier, nil
 }
