@@ -56,6 +56,7 @@ func (c *Config) check(d *document) {
 	}
 	c.Records.check(d)
 	c.checkScopes(d)
+	c.checkProfiles(d)
 	c.checkTrunks(d)
 	c.checkGroups(d)
 	c.checkDialPlans(d)

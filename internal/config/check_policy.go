@@ -24,7 +24,8 @@ const (
 	maxMisses    = 1000        // OPTIONS unanswered in a row: most of a day at one a minute
 	maxCause     = 127         // seven bits (Q.850 section 2.2.5)
 	maxPriority  = 1_000_000
-	maxNumber    = 64 // characters: E.164 has 15 digits, prefixes of carriers and trunk groups some more
+	maxEarly     = 100 // early dialogs: a hunt group of that size rings nobody's phone in time
+	maxNumber    = 64  // characters: E.164 has 15 digits, prefixes of carriers and trunk groups some more
 )
 
 // checkPolicy checks the keys that one scope gives: "policy", "sites.vienna.policy", "trunks.gw1". Of a trunk, p is merged
@@ -45,6 +46,7 @@ func (c *Config) checkPolicy(d *document, path string, p *Policy) {
 			d.within(path+key, v, low, high)
 		}
 	}
+	c.checkProfile(d, path+".profile", p.Profile)
 	words(".srtp", p.SRTP, SRTPRequired, SRTPOptional, SRTPOff)
 	words(".roc_tx", p.ROC, ROCReset, ROCCarry)
 	words(".pin", p.Pin, PinExact, PinLearn, PinAuth)
@@ -55,6 +57,14 @@ func (c *Config) checkPolicy(d *document, path string, p *Policy) {
 		d.fail(path+".any_source_port", "only pin exact looks at source ports, and here pin is "+show(p.Pin),
 			"remove it, or write pin: exact")
 	}
+	words(".refer", p.Refer, ReferConsume, ReferForward)
+	words(".session_timer", p.SessionTimer, TimerOff, TimerOn)
+	words(".prack", p.Prack, PrackSupported, PrackRequired, PrackOff)
+	words(".fax", p.Fax, FaxRefuse, FaxPassthrough)
+	if d.has(path+".fax") && p.Fax == FaxPassthrough {
+		d.fail(path+".fax", "the relay carries RTP alone, not UDPTL", "write refuse: the fax goes on in G.711")
+	}
+	number(".max_early_dialogs", p.MaxEarly, 1, maxEarly)
 	p.checkSuites(d, path+".suites")
 	span(".failover.timeout", p.Failover.Timeout, time.Second, 3*time.Minute)
 	if ring := c.SIP.Limits.RingTimeout; d.has(path+".failover.timeout") && p.Failover.Timeout >= ring {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +28,9 @@ func (s *SIP) check(d *document, media *Media) {
 	}
 	d.match("sip.user_agent", s.UserAgent, headerText, "use 1 to 128 printable ASCII characters")
 	d.socket("sip.socket", s.Socket)
+	if d.has("sip.profiles") && !filepath.IsAbs(s.Profiles) {
+		d.fail("sip.profiles", "is not an absolute path", "begin it with /")
+	}
 	s.checkListeners(d, media)
 	s.Limits.check(d)
 }

@@ -76,7 +76,7 @@ func (t *Trunk) checkNetwork(d *document, path string, media *Media) {
 func (c *Config) checkInherited(d *document, name string, t *Trunk, l *Listener) {
 	path := "trunks." + name
 	given := func(key string) (where string, ok bool) {
-		for i, s := range scopes(name, t.Site) {
+		for i, s := range scopes(name, t) {
 			if full := s.path + key; d.has(full) {
 				return fmt.Sprintf("%s (line %d)", full, d.line(full)), i > 0
 			}

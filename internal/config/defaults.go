@@ -109,18 +109,19 @@ func (c *Config) fillTrunk(d *document, name string, t *Trunk) {
 		put(d, path+"register.domain", &t.Register.Domain, strings.ToLower(strings.TrimSuffix(host, ".")))
 		put(d, path+"register.expires", &t.Register.Expires, time.Hour)
 	}
-	c.fillPolicy(d, name, t, l.Transport)
+	c.fillPolicy(d, name, t, &l)
 }
 
 // fillPolicy gives the keys of the policy that no scope has their defaults.
-func (c *Config) fillPolicy(d *document, name string, t *Trunk, transport string) {
-	all := scopes(name, t.Site)
+func (c *Config) fillPolicy(d *document, name string, t *Trunk, l *Listener) {
+	all := scopes(name, t)
 	absent := func(key string) bool {
 		return !slices.ContainsFunc(all, func(s scope) bool { return d.has(s.path + key) })
 	}
 	own := func(key string) bool { return d.has(all[0].path + key) }
+	mutual := l.Transport == TLSTransport && l.TLS != nil && l.TLS.Client == ClientRequire
 	srtp, pin := SRTPOff, PinExact
-	if transport == TLSTransport {
+	if l.Transport == TLSTransport {
 		srtp = SRTPRequired
 	}
 	preset(absent("srtp"), &t.SRTP, srtp)
@@ -134,7 +135,14 @@ func (c *Config) fillPolicy(d *document, name string, t *Trunk, transport string
 	if t.Pin != PinExact && !own("any_source_port") {
 		t.AnyPort = false // likewise to those that pin by address and port
 	}
+	preset(absent("trusted"), &t.Trusted, mutual)
+	preset(absent("identity"), &t.Identity, t.Trusted)
 	preset(absent("roc_tx"), &t.ROC, ROCReset)
+	preset(absent("refer"), &t.Refer, ReferConsume)
+	preset(absent("session_timer"), &t.SessionTimer, TimerOff)
+	preset(absent("prack"), &t.Prack, PrackSupported)
+	preset(absent("max_early_dialogs"), &t.MaxEarly, 20)
+	preset(absent("fax"), &t.Fax, FaxRefuse)
 	preset(absent("failover.timeout"), &t.Failover.Timeout, 10*time.Second)
 	preset(absent("failover.codes"), &t.Failover.Codes, []int{408, 503, 504})
 	preset(absent("options.demote"), &t.Options.Demote, 3*time.Minute)

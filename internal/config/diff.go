@@ -184,8 +184,8 @@ func (d *difference) routes() {
 	}
 }
 
-// inherited reports whether a key is of a trunk's policy and one wider scope gives it before and after: the change, if there
-// is one, is that scope's.
+// inherited reports whether a key is of a trunk's policy and one wider scope of the file gives it before and after: the
+// change, if there is one, is that scope's.
 func (d *difference) inherited(path string) bool {
 	rest, ok := strings.CutPrefix(path, "trunks.")
 	if !ok {
@@ -194,7 +194,7 @@ func (d *difference) inherited(path string) bool {
 	trunk, key, _ := strings.Cut(rest, ".")
 	was, _ := d.old.Origin(trunk, key)
 	is, _ := d.new.Origin(trunk, key)
-	return was == is && was != scopeDefault && was != "trunk "+trunk
+	return was == is && was != scopeDefault && was != "trunk "+trunk && !strings.HasPrefix(was, "profile ")
 }
 
 func (d *difference) add(path, kind, old, new string) {

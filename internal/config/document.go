@@ -23,10 +23,12 @@ type document struct {
 	warnings Errors
 	wrong    map[string]bool // paths with an error: a second one would only repeat it
 	secret   map[string]bool // paths whose text no message repeats
+	profiles map[string]*profile
 }
 
 func newDocument(file string) *document {
-	return &document{file: file, at: make(map[string]place), wrong: make(map[string]bool), secret: make(map[string]bool)}
+	return &document{file: file, at: make(map[string]place), wrong: make(map[string]bool), secret: make(map[string]bool),
+		profiles: make(map[string]*profile)}
 }
 
 // place is where a value stands, or the key of a mapping or list, and the text of a scalar.

@@ -23,12 +23,13 @@ func (c *Config) Line(path string) int {
 	return c.source.lines[path]
 }
 
-// Origin says which scope of the file gives a value of a trunk's policy: "trunk gw1", "site vienna", "global" or "default",
-// and in which line (0 for a default). The key is one of Policy, as "max_calls", "failover.timeout", "called_numbers", or an
+// Origin says which scope gives a value of a trunk's policy: "trunk gw1", "site vienna", "global", "profile teams" or
+// "default", and in which line (of the profile's own file, if it is that; 0 for a default). The key is one of Policy, as "max_calls", "failover.timeout", "called_numbers", or an
 // item of such a list, as "called_numbers[0]".
 func (c *Config) Origin(trunk, key string) (scope string, line int) {
 	list, _, _ := strings.Cut(key, "[")
-	for _, s := range scopes(trunk, c.Trunks[trunk].Site) {
+	t := c.Trunks[trunk]
+	for _, s := range scopes(trunk, &t) {
 		if c.Line(s.path+list) > 0 {
 			return s.name, c.Line(s.path + key)
 		}
@@ -44,19 +45,23 @@ func (c *Config) Warnings() Errors {
 	return c.source.warnings
 }
 
-// scope is a place of the file that has a policy for a trunk.
+// scope is a place of the file, or a file of its own, that has a policy for a trunk.
 type scope struct {
-	name string // "trunk gw1", "site vienna", "global"
+	name string // "trunk gw1", "site vienna", "global", "profile teams"
 	path string // before its keys, with the dot: "trunks.gw1."
 }
 
 // scopes lists where a trunk's policy may stand, the narrowest first.
-func scopes(trunk, site string) []scope {
+func scopes(trunk string, t *Trunk) []scope {
 	list := []scope{{"trunk " + trunk, "trunks." + trunk + "."}}
-	if site != "" {
-		list = append(list, scope{"site " + site, "sites." + site + ".policy."})
+	if t.Site != "" {
+		list = append(list, scope{"site " + t.Site, "sites." + t.Site + ".policy."})
 	}
-	return append(list, scope{"global", "policy."})
+	list = append(list, scope{"global", "policy."})
+	if t.Profile != "" {
+		list = append(list, scope{"profile " + t.Profile, profilePath(t.Profile) + "."})
+	}
+	return list
 }
 
 // leaf is one key of a policy that is inherited by itself: all but the sections.
@@ -85,12 +90,13 @@ func leaves() []leaf {
 
 // inherit gives a trunk of every key that it does not have the value of the narrowest scope that has it.
 func (c *Config) inherit(d *document, name string, t *Trunk, keys []leaf) {
-	all := scopes(name, t.Site)
+	c.pickProfile(d, name, t)
+	all := scopes(name, t)
 	policies := []reflect.Value{reflect.ValueOf(&t.Policy).Elem()}
 	if t.Site != "" {
 		policies = append(policies, reflect.ValueOf(c.Sites[t.Site].Policy))
 	}
-	policies = append(policies, reflect.ValueOf(c.Policy))
+	policies = append(policies, reflect.ValueOf(c.Policy), reflect.ValueOf(d.profile(t.Profile)))
 	for _, k := range keys {
 		for i, s := range all {
 			if !d.has(s.path + k.key) {

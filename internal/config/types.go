@@ -93,6 +93,7 @@ type SIP struct {
 	FQDN      string              `yaml:"fqdn"`       // our name in Contact where a trunk wants a name
 	UserAgent string              `yaml:"user_agent"` // User-Agent and Server header; default "Tandem"
 	Socket    string              `yaml:"socket"`     // of the signaling plane itself: ctl, top, live explain; default /run/tandem/sip.sock
+	Profiles  string              `yaml:"profiles"`   // directory with profiles (NAME.yaml) beside those built in; default: none
 	Listeners map[string]Listener `yaml:"listeners"`
 	Limits    SIPLimits           `yaml:"limits"`
 }
@@ -146,8 +147,10 @@ type Trunk struct {
 }
 
 // Policy is what may differ from trunk to trunk and has three scopes: global, site, trunk. Of each key the narrowest that
-// the file gives holds; a list replaces the wider one.
+// the file gives holds; a list replaces the wider one. Where none of them says anything the profile does, before the default.
 type Policy struct {
+	Profile string `yaml:"profile"` // what kind of peer it is: generic (default), lync, teams, or a name in sip.profiles
+
 	SRTP     string         `yaml:"srtp"`            // required (default on tls), optional, off (default elsewhere)
 	Suites   []string       `yaml:"suites"`          // offered in this order; default AES_CM_128_HMAC_SHA1_80
 	ROC      string         `yaml:"roc_tx"`          // reset (default), carry: rollover counter of a new key
@@ -155,6 +158,22 @@ type Policy struct {
 	AnyPort  bool           `yaml:"any_source_port"` // exact: any source port of the signalled address
 	Prefixes []netip.Prefix `yaml:"media_prefixes"`  // further addresses whose media may be accepted
 	RTCPMux  bool           `yaml:"rtcp_mux"`        // offer rtcp-mux; an offered one is always accepted
+
+	// Headers are told to the peer re-encoded, with our host in place of any other.
+	Trusted   bool `yaml:"trusted"`           // its word on who calls is believed, and it is told who asks to stay hidden (RFC 3325); default: on tls with client require
+	History   bool `yaml:"forward_history"`   // leaving calls: History-Info (RFC 7044) and Referred-By
+	PAI       bool `yaml:"forward_pai"`       // P-Asserted-Identity that a trusted peer gave: of who calls, and of who answers
+	Diversion bool `yaml:"forward_diversion"` // leaving calls: Diversion (RFC 5806)
+	PIDFLO    bool `yaml:"pidf_lo"`           // leaving calls: the caller's place (RFC 6442), byte for byte
+	Identity  bool `yaml:"identity"`          // leaving calls: STIR Identity (RFC 8224), byte for byte; default: as trusted
+
+	// What happens inside a call.
+	Refer        string `yaml:"refer"`             // transfers of the other side: consume (default: we make the new call), forward (told to this peer)
+	SessionTimer string `yaml:"session_timer"`     // off (default: only what the peer asks for), on: we ask for 30 minutes (RFC 4028)
+	Prack        string `yaml:"prack"`             // reliable 18x (RFC 3262): supported (default), required, off
+	MaxEarly     int    `yaml:"max_early_dialogs"` // branches of one call that may ring at once; default 20
+	Fax          string `yaml:"fax"`               // T.38: refuse (default: the call stays on G.711); passthrough is known and not possible yet
+	Bypass       bool   `yaml:"bypass"`            // media goes past us where both trunks of a call say so: SDP crosses, no relay
 
 	Failover     Failover `yaml:"failover"`
 	Options      Options  `yaml:"options"`

@@ -37,5 +37,20 @@ const (
 
 	FromAny = "*" // in Route.From of an emergency route: whatever trunk the call entered by
 
+	ProfileGeneric = "generic" // of a trunk that names none
+
+	ReferConsume = "consume" // a REFER is answered here: we make the new call and join it
+	ReferForward = "forward" // a REFER is told to the peer
+
+	TimerOff = "off" // session timers only where the peer asks for them
+	TimerOn  = "on"  // we ask for them
+
+	PrackSupported = "supported" // reliable where the peer wants it
+	PrackRequired  = "required"  // nobody without it
+	PrackOff       = "off"       // never
+
+	FaxRefuse      = "refuse"      // 488: the fax goes on in G.711
+	FaxPassthrough = "passthrough" // UDPTL crosses; known, but no relay carries it
+
 	AnyCause = -1 // in ResponseRule.Cause: any cause, or none told
 )

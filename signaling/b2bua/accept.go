@@ -11,8 +11,12 @@ import (
 func (c *call) accept(l *leg, body []byte) {
 	s := l.open
 	res := sip.NewResponseFromRequest(s.in.Req, 200, reasonPhrase(200), nil)
-	c.addOurs(res, s.in.Listener)
-	setSDP(res, body)
+	c.addOurs(res, l.trunk, s.in.Listener)
+	c.agreeTimer(l, s.in.Req, res)
+	c.addHeard(l, res)
+	if body != nil {
+		setSDP(res, body)
+	}
 	s.final, s.res, s.every = true, res, c.b.t.T1
 	if err := s.in.Respond(res); err != nil {
 		c.log.Info("200 not sent", "leg", l.name, "error", err)
@@ -69,6 +73,9 @@ func (c *call) acked(l *leg, in *guard.Inbound) {
 	if bye != nil {
 		l.bye = nil
 		c.sendBYE(l, bye.why)
+	}
+	if s.late && !s.agreed && c.phase == Answered && !l.ended {
+		c.lateAnswered(l, s, in.Req)
 	}
 	c.unparkAll(l)
 }

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"slices"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -45,7 +46,11 @@ func (b *B2BUA) Handle(in *guard.Inbound) {
 		b.admit(in)
 	case req.Method == sip.OPTIONS:
 		b.options(in)
-	case req.Method == sip.BYE:
+	case req.Method == sip.REFER: // a transfer of no call of ours
+		b.answer(in, 403, nil)
+	case req.Method == sip.SUBSCRIBE: // to nothing that we tell (RFC 6665 section 4.2.1)
+		b.answer(in, 489, func(res *sip.Response) { res.AppendHeader(sip.NewHeader("Allow-Events", eventRefer)) })
+	case slices.Contains(methods, string(req.Method)):
 		b.answer(in, 481, nil)
 	default:
 		b.answer(in, 405, func(res *sip.Response) { res.AppendHeader(sip.NewHeader("Allow", allow)) })
@@ -114,7 +119,7 @@ func (b *B2BUA) admit(in *guard.Inbound) {
 		b.answer(in, 503, retryAfter(b.soon()))
 		return
 	}
-	b.work.Go(func() { c.run(in) })
+	b.work.Go(func() { c.run(func() { c.invited(in) }) })
 	if early := b.claimEarly(keyOf(in)); early != nil {
 		early.in.SetLocalTag(id) // the tag of the 487 (RFC 3261 section 9.2)
 		b.answer(early.in, 200, nil)

@@ -23,6 +23,8 @@ type attempt struct {
 	lost     bool      // the transport failed
 	accepted bool      // its 2xx came first: this is the call
 
+	forks     []*fork  // its early dialogs
+	cur       *fork    // the one that leg speaks in; nil: none yet
 	dismissed []string // tags of further 2xx that got their ACK and BYE
 }
 
@@ -66,6 +68,12 @@ func (c *call) start(t *turn) bool {
 // prepareMedia sees that a port of the trunk's network is leased for leg b, and proposes the media for it.
 func (c *call) prepareMedia(at *attempt) error {
 	tr := at.turn.trunk
+	if c.bypasses(at) {
+		c.closeSession()
+		at.leg.d.Media = Media{Pass: true}
+		return nil
+	}
+	c.a.d.Media.Pass = false
 	if c.session != nil && c.session.networks[1] != tr.Policy.Network {
 		c.closeSession()
 	}
@@ -106,7 +114,7 @@ func (c *call) buildINVITE(at *attempt) (*sip.Request, error) {
 		phone = userPhone
 	}
 	d.Target = target + phone
-	d.Local = nameAddr(displayName(from.DisplayName), sipURI(c.caller, ours)+phoneParam(c.caller))
+	d.Local = c.shownFrom(at, nameAddr(displayName(from.DisplayName), sipURI(c.caller, ours)+phoneParam(c.caller)))
 	d.Remote = nameAddr("", called+phoneParam(c.called))
 	req, err := d.request(sip.INVITE, d.next())
 	if err != nil {
@@ -114,14 +122,31 @@ func (c *call) buildINVITE(at *attempt) (*sip.Request, error) {
 	}
 	forwards := sip.MaxForwardsHeader(c.forwards)
 	req.ReplaceHeader(&forwards)
-	c.addOurs(req, tr.Policy.Listener)
+	c.addOurs(req, tr, tr.Policy.Listener)
+	if tr.Policy.Prack == config.PrackRequired {
+		req.AppendHeader(sip.NewHeader("Require", optionRel))
+	}
+	if c.from != nil { // of a call that is not ours; one of ours is joined without any INVITE
+		for _, v := range values(in.Req, "Replaces") {
+			req.AppendHeader(sip.NewHeader("Replaces", v))
+		}
+	}
+	at.leg.timer.least = at.turn.least
+	at.leg.timer.begin(req, &tr.Policy)
 	m := &d.Media
 	offer, err := readSDP(c.a.d.Media.Received)
 	if err != nil {
 		return nil, err
 	}
+	if m.Pass {
+		m.Sent = string(offer.Bytes())
+		setSDP(req, []byte(m.Sent))
+		at.proposed = *m
+		return req, nil
+	}
 	setSDP(req, m.tell(func() []byte { return sdp.Offer(offer, c.a.d.Media.Audio, m.side(m.Offered...)) }))
 	at.proposed = *m
+	c.addTold(at, req)
 	return req, nil
 }
 

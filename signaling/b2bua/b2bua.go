@@ -11,8 +11,15 @@
 //
 // What does not live here: sockets, transactions and the validity of messages (guard), bodies (sdp), who a peer is and
 // whether it lives (trunk), where a number leads (route), and a single packet of media (the relay, over internal/control).
-// Late offer, PRACK, UPDATE, INFO and REFER are not spoken: such requests are refused in a way that peers understand. How
-// digest is computed is signaling/digest's affair; who is asked and who answers is decided here.
+// How digest is computed is signaling/digest's affair; who is asked and who answers is decided here.
+//
+// Where to look: an offer inside a call goes from reinvite.go or update.go through ask.go to the other side; late.go makes the
+// offer where a peer brought none; reliable.go and fork.go are what happens before the answer, timer.go what keeps a
+// session; referto.go, transfer.go, handover.go and notify.go turn a REFER or a Replaces into another call. A leg that changes
+// its call is the one thing that goes from goroutine to goroutine, as a copy, through the mailbox.
+//
+// Not spoken: T.38 (488, the fax goes on in G.711), Replaces of a dialog that still rings (481), REFER outside a dialog
+// (403), events other than refer (489), MESSAGE (405). Of a reliable 18x to a re-INVITE only the PRACK is sent: its 2xx counts.
 package b2bua
 
 import (
@@ -209,6 +216,15 @@ func (b *B2BUA) unlearn(tag string) {
 	delete(b.dialogs, tag)
 }
 
+// unlearnOf takes a dialog out of the table if it is still that call's.
+func (b *B2BUA) unlearnOf(tag string, c *call) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.dialogs[tag].c == c {
+		delete(b.dialogs, tag)
+	}
+}
+
 // claim says that a session of the relay is a call's, unclaim that it is not any more.
 func (b *B2BUA) claim(session string, c *call) {
 	b.mu.Lock()
@@ -241,12 +257,19 @@ func (b *B2BUA) forget(c *call) {
 	}
 	b.drop(c.v)
 	delete(b.calls, c.id)
-	delete(b.dialogs, c.id)
-	if c.peer != nil {
-		delete(b.dialogs, c.peer.d.LocalTag)
+	tags := []string{c.id, c.a.d.LocalTag}
+	for _, l := range append(c.former, c.peer) {
+		if l != nil {
+			tags = append(tags, l.d.LocalTag)
+		}
 	}
 	for _, at := range c.attempts {
-		delete(b.dialogs, at.leg.d.LocalTag)
+		tags = append(tags, at.leg.d.LocalTag)
+	}
+	for _, tag := range tags {
+		if b.dialogs[tag].c == c { // a leg may have gone to another call
+			delete(b.dialogs, tag)
+		}
 	}
 }
 
@@ -315,13 +338,45 @@ func (b *B2BUA) MediaEvent(method string, e control.Event) {
 		if c.session == nil || c.session.id != e.Session {
 			return
 		}
-		c.log.Info("media timeout", "leg", e.Leg, "after", e.After, "silent_ms", e.SilentMS)
-		silent := c.a
-		if e.Leg == legB && c.peer != nil {
-			silent = c.peer
-		}
-		c.hangUp(408, "media timeout", fmt.Sprintf("nothing heard from %s for %d ms", silent, e.SilentMS))
+		c.timers.after(secondLook, func() { c.mediaTimeout(e) })
 	})
+}
+
+// secondLook is how long after a media timeout the relay is asked again: one that stood still reports before it has read what
+// came meanwhile.
+const secondLook = 500 * time.Millisecond
+
+// mediaTimeout ends a call of which the relay has heard nothing since it said so.
+func (c *call) mediaTimeout(e control.Event) {
+	s := c.session
+	if c.phase == Over || s == nil || s.id != e.Session || c.heardSince(e) {
+		return
+	}
+	c.log.Info("media timeout", "leg", e.Leg, "after", e.After, "silent_ms", e.SilentMS)
+	silent := c.a
+	if e.Leg == legB && c.peer != nil {
+		silent = c.peer
+	}
+	c.hangUp(408, "media timeout", fmt.Sprintf("nothing heard from %s for %d ms", silent, e.SilentMS))
+}
+
+// heardSince asks the relay how long a leg has been silent: the same generation again changes nothing.
+func (c *call) heardSince(e control.Event) bool {
+	ctx, cancel := c.b.patience()
+	defer cancel()
+	st, err := c.b.o.Relay.Update(ctx, control.Update{ID: c.session.id, Generation: c.session.gen})
+	if err != nil {
+		return false
+	}
+	for _, stream := range st.Streams {
+		for _, l := range stream.Legs {
+			if l.Name == e.Leg && l.SilentMS >= 0 && l.SilentMS < e.SilentMS {
+				c.log.Info("media timeout taken back", "leg", e.Leg, "silent_ms", l.SilentMS)
+				return true
+			}
+		}
+	}
+	return false
 }
 
 var _ Stack = (*guard.Stack)(nil)

@@ -18,14 +18,19 @@ type goodbye struct{ why []reason }
 
 // byed is a BYE of a peer. The other side gets one with the same Reason.
 func (c *call) byed(l *leg, in *guard.Inbound) {
-	if err := c.respond(in, 200, nil); err != nil {
-		c.log.Debug("response not sent", "code", 200, "error", err)
+	if l != c.a && !l.d.Confirmed { // whoever was called has nothing to end before its answer (RFC 3261 section 15)
+		c.decide(in, 481, nil)
+		return
 	}
+	c.decide(in, 200, nil)
 	if l.ended {
 		return // it crossed ours
 	}
 	l.ended = true
 	c.endServed(l)
+	if x := c.xfer; x != nil && x.by == l && !x.on {
+		return // he has what he wanted: who stays waits for the new call
+	}
 	if c.phase < Answered { // a BYE inside the early dialog (RFC 3261 section 15.1.1): as good as a CANCEL
 		c.abandonAll("the caller hung up", reasons(in.Req)...)
 		c.rec.Cause = q850(in.Req)
@@ -75,6 +80,11 @@ func (c *call) sendBYE(l *leg, why []reason) {
 		l.bye = &goodbye{why}
 		return
 	}
+	if l == c.a && l.open != nil && !l.open.final && l.open.seq == c.firstSeq { // its 200 still waits for a PRACK
+		l.ended = true
+		c.decline(l, 480, nil)
+		return
+	}
 	l.ended, l.bye = true, nil
 	c.endServed(l)
 	req, err := l.d.request(sip.BYE, l.d.next())
@@ -95,6 +105,8 @@ func (c *call) sendBYE(l *leg, why []reason) {
 // endServed ends what is open on a leg whose dialog is over: its re-INVITE gets 487 (RFC 3261 section 15.1.2), ours is
 // forgotten.
 func (c *call) endServed(l *leg) {
+	c.refuse(l, l.update, 487, nil)
+	c.stopTimer(l)
 	if s := l.open; s != nil && l.d.Confirmed {
 		if !s.final {
 			c.decline(l, 487, nil)

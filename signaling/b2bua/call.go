@@ -3,6 +3,7 @@ package b2bua
 import (
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,30 +36,40 @@ type call struct {
 	called string // numbers: as they came, then as they go into the B leg
 	caller string
 
-	a        *leg
-	firstSeq uint32      // CSeq number of the INVITE that made the call
-	try      *attempt    // the one in progress; nil before and between
-	peer     *leg        // of the attempt that answered
-	attempts []*attempt  // every one whose transaction may still speak
-	place    place       // on the trunk by which it entered
-	turn     *turn       // of the trunk that is tried or that answered; nil before and between
-	queue    []route.Hop // trunks that are left
-	forwards int         // Max-Forwards towards B
+	a         *leg
+	firstSeq  uint32       // CSeq number of the INVITE that made the call
+	try       *attempt     // the one in progress; nil before and between
+	peer      *leg         // of the attempt that answered
+	attempts  []*attempt   // every one whose transaction may still speak
+	place     place        // on the trunk by which it entered
+	turn      *turn        // of the trunk that is tried or that answered; nil before and between
+	queue     []route.Hop  // trunks that are left
+	forwards  int          // Max-Forwards towards B
+	brought   carried      // what the INVITE brought beside SDP
+	connected []sip.Header // who answers, as the caller is told
 
 	session *session
 	opened  int   // sessions so far: part of the next one's id
 	leaseB  Media // the port leased for the B leg
 	shown   bool  // the caller was sent SDP: its port must not change any more
+	behind  bool  // what the caller answered before the callee did is still to be told there
 
-	ring    *deadline // Timer C (RFC 3261 section 16.6, item 11), over all trunks
-	waiting int       // requests of ours that have no final answer yet
-	counted bool      // holds a place of limits.calls
-	surplus bool      // beyond limits.calls: good for an emergency call only
-	last    int       // status of the trunk that failed last
-	said    []reason  // the Reason it gave
+	xfer    *transfer    // a REFER at work; nil: none
+	from    *origin      // a REFER began this call, and who stays is not here yet; nil: otherwise
+	entry   *trunk.Trunk // of who sent that REFER: as if the call had entered by it
+	depth   int          // transfers behind each other so far
+	former  []*leg       // legs that transfers took out of the call
+	rel     reliable     // 18x to the caller that wait for their PRACK
+	ring    *deadline    // Timer C (RFC 3261 section 16.6, item 11), over all trunks
+	waiting int          // requests of ours that have no final answer yet
+	counted bool         // holds a place of limits.calls
+	surplus bool         // beyond limits.calls: good for an emergency call only
+	last    int          // status of the trunk that failed last
+	said    []reason     // the Reason it gave
 	rec     CallRecord
 	gone    bool        // nothing is awaited any more
 	ended   atomic.Bool // the goroutine is gone, nothing is taken any more
+	door    sync.Mutex  // of hand and shut
 }
 
 // leg is one dialog at work: its state, and the transactions in progress.
@@ -67,10 +78,16 @@ type leg struct {
 	d     Dialog
 	trunk *trunk.Trunk
 
-	open   *served       // an INVITE of the peer: from its arrival until the ACK of our answer
-	asked  *asked        // an INVITE of ours inside the dialog, until its final answer
-	egress *guard.Egress // where requests go; nil: to be found again
-	parked []func()      // what waits for the ACK of open, which it overtook
+	open   *served // an INVITE of the peer: from its arrival until the ACK of our answer
+	update *served // an UPDATE or a PRACK of the peer with an offer, until our answer
+	asked  *asked  // an offer of ours inside the dialog, until its final answer
+	can    ability // what the peer said that it can
+	timer  sessionTimer
+	refers int                  // REFERs of the peer so far
+	moved  func(*guard.Inbound) // the leg went to another call, which takes its requests; nil: it did not
+	infos  int                  // INFO of ours without an answer
+	egress *guard.Egress        // where requests go; nil: to be found again
+	parked []func()             // what waits for the ACK of open, which it overtook
 	unpark *deadline
 	proof  []sip.Header // what our latest INVITE proved us with: its ACK carries the same (RFC 3261 section 22.1)
 	bye    *goodbye     // to be sent once the ACK is here
@@ -109,10 +126,10 @@ func (c *call) postOwn(do func()) bool {
 }
 
 // run is the call's goroutine, from the INVITE until nothing is awaited any more.
-func (c *call) run(in *guard.Inbound) {
+func (c *call) run(first func()) {
 	defer c.leave()
 	defer c.rescue()
-	c.invited(in)
+	first()
 	for !c.done() {
 		select {
 		case do := <-c.box:
@@ -132,11 +149,33 @@ func (c *call) leave() {
 		case do := <-c.box:
 			do()
 		default:
-			c.ended.Store(true)
+			c.shut()
 			c.timers.clear()
 			return
 		}
 	}
+}
+
+// shut takes nothing any more. A leg that another call gave at the last moment is still looked at: it would be nobody's.
+func (c *call) shut() {
+	c.door.Lock()
+	c.ended.Store(true)
+	c.door.Unlock()
+	for {
+		select {
+		case do := <-c.box:
+			do()
+		default:
+			return
+		}
+	}
+}
+
+// hand is postOwn for what must not be lost: true says that it will be run.
+func (c *call) hand(do func()) bool {
+	c.door.Lock()
+	defer c.door.Unlock()
+	return !c.ended.Load() && c.postOwn(do)
 }
 
 // rescue keeps one call's fault from ending all the others. It is counted, and its session is closed.
@@ -172,6 +211,16 @@ func (c *call) finish(code int, by, why string) {
 	}
 	c.endTurn()
 	c.place.give()
+	if x := c.xfer; x != nil {
+		c.endTransfer(x)
+	}
+	if o := c.from; o != nil {
+		c.from = nil
+		if code < 300 { // the other end hung up before anybody was there
+			code = 480
+		}
+		o.report(code)
+	}
 	c.timers.after(c.b.t.giveUp(), func() { c.gone = true })
 	c.b.over(c)
 	c.complete(code, by, why, c.closeSession())
@@ -210,6 +259,14 @@ func (c *call) other(l *leg) *leg {
 		return c.peer
 	}
 	return c.a
+}
+
+// opposite is other, and before the answer the leg that is being called.
+func (c *call) opposite(l *leg) *leg {
+	if l == c.a && c.peer == nil && c.try != nil {
+		return c.try.leg
+	}
+	return c.other(l)
 }
 
 // since is the time from the call's start.

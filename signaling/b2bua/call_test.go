@@ -234,10 +234,10 @@ func TestRequestsOfNoDialogGet481(t *testing.T) {
 	k.hangUp()
 }
 
-func TestMethodsOfLaterAreRefusedWithAllow(t *testing.T) {
+func TestMethodsOfNoCallAreRefusedWithAllow(t *testing.T) {
 	w := newWorld(t)
 	k := w.call()
-	for _, m := range []string{"INFO", "UPDATE", "REFER"} {
+	for _, m := range []string{"MESSAGE", "PUBLISH", "REGISTER"} {
 		k.a.other(m, "")
 		if res := w.caller.next("405 " + m); res.get("Allow") != allow {
 			t.Errorf("%s: Allow %q", m, res.get("Allow"))

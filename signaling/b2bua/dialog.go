@@ -12,7 +12,6 @@ import (
 
 // Header values of ours.
 const (
-	allow       = "INVITE, ACK, CANCEL, BYE, OPTIONS"
 	contentSDP  = "application/sdp"
 	maxForwards = 70 // RFC 3261 section 8.1.1.6
 	maxRoutes   = 32 // of a dialog's route set: beyond it somebody is looping

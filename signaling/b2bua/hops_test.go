@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tandem/internal/config"
+	"tandem/internal/control"
 )
 
 func TestContactThatIsANameIsResolved(t *testing.T) {
@@ -169,5 +170,17 @@ func TestOfferDuringTheWaitAfterAGlareIsAnsweredIfItConcernsOneSide(t *testing.T
 	if b := w.relay.leg(t, "b"); b.Remote != "198.51.100.21:6000" || b.Direction != "sendonly" {
 		t.Errorf("leg b: %s %s", b.Remote, b.Direction)
 	}
+	k.hangUp()
+}
+
+func TestMediaTimeoutOfARelayThatStoodStillEndsNothing(t *testing.T) {
+	w := newWorld(t)
+	w.relay.silent = 20 // ms, when it is asked again
+	k := w.call()
+	w.b.MediaEvent(control.EventTimeout, control.Event{Session: w.relay.opened(0).ID, Leg: "b", SilentMS: 60000})
+	done := make(chan struct{})
+	w.b.all()[0].postOwn(func() { w.b.all()[0].timers.after(2*secondLook, func() { close(done) }) })
+	<-done
+	w.record0()
 	k.hangUp()
 }

@@ -3,6 +3,7 @@ package b2bua
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/emiago/sipgo/sip"
@@ -15,6 +16,10 @@ import (
 // arrived is a request of a peer inside a dialog, as it leaves the mailbox. What overtook the ACK of our 2xx waits for it.
 func (c *call) arrived(l *leg, in *guard.Inbound) {
 	req := in.Req
+	if l.moved != nil {
+		l.moved(in)
+		return
+	}
 	if !c.fromPeer(l, in) {
 		c.b.count(DropForeign)
 		c.log.Warn("request from a foreign source", "leg", l.name, "trunk", l.trunk.Name, "method", string(req.Method), "source", in.Source)
@@ -23,6 +28,10 @@ func (c *call) arrived(l *leg, in *guard.Inbound) {
 	}
 	if !l.d.owns(req) {
 		c.decide(in, 481, nil)
+		return
+	}
+	if _, err := unpack(req); err != nil {
+		c.decide(in, 415, nil)
 		return
 	}
 	if req.IsAck() {
@@ -63,9 +72,25 @@ func (c *call) fromPeer(l *leg, in *guard.Inbound) bool {
 
 // take handles a request whose turn it is.
 func (c *call) take(l *leg, in *guard.Inbound) {
+	if in.Req.Method != sip.BYE && slices.Contains(c.former, l) { // a transfer took it out of the call
+		c.decide(in, 481, nil)
+		return
+	}
 	switch in.Req.Method {
 	case sip.INVITE:
 		c.reinvited(l, in)
+	case sip.PRACK:
+		c.pracked(l, in)
+	case sip.REFER:
+		c.referred(l, in)
+	case sip.NOTIFY:
+		c.notified(l, in)
+	case sip.SUBSCRIBE:
+		c.subscribed(l, in)
+	case sip.INFO:
+		c.informed(l, in)
+	case sip.UPDATE:
+		c.updated(l, in)
 	case sip.BYE:
 		c.byed(l, in)
 	case sip.OPTIONS:

@@ -22,6 +22,11 @@ type served struct {
 	every time.Duration // between its retransmissions
 	again *deadline
 	end   *deadline
+
+	late     bool   // it brought no offer: ours is in the answer, and the peer's answer in the ACK or the PRACK
+	agreed   bool   // that answer came
+	offer    string // ours to a caller, once it was made
+	proposed Media  // ours inside a dialog
 }
 
 // invited is the first thing a call does: judge the INVITE, and try the first trunk.
@@ -30,7 +35,7 @@ func (c *call) invited(in *guard.Inbound) {
 	if err := c.respond(in, 100, nil); err != nil {
 		c.log.Debug("100 not sent", "error", err)
 	}
-	if !c.understood(in) || !c.routed() || !c.entered() {
+	if !c.understood(in) || c.replacing(in.Req) || !c.routed() || !c.entered() {
 		return
 	}
 	wait := c.v.cfg.SIP.Limits.RingTimeout
@@ -64,7 +69,20 @@ func (c *call) understood(in *guard.Inbound) bool {
 			return false
 		}
 	}
-	next, ok := c.readOffer(c.a, req)
+	if c.brought, err = unpack(req); err != nil {
+		c.reject(415, err.Error(), func(res *sip.Response) { res.AppendHeader(sip.NewHeader("Accept", contentSDP)) })
+		return false
+	}
+	c.a.learn(req)
+	if !c.agreeReliable(req) || !c.timerAllows(c.a, c.a.open) {
+		return false
+	}
+	if len(req.Body()) == 0 {
+		c.a.open.late = true
+		c.a.d.Media = lateMedia(c.a.d.Media)
+		return true
+	}
+	next, ok := c.readOffer(c.a, c.a.open, req)
 	if !ok {
 		return false
 	}
@@ -72,21 +90,17 @@ func (c *call) understood(in *guard.Inbound) bool {
 	return true
 }
 
-// readOffer reads the offer of an INVITE; one that cannot be accepted is answered and false returned.
-func (c *call) readOffer(l *leg, req *sip.Request) (Media, bool) {
-	if len(req.Body()) == 0 {
-		c.refuseOffer(l, refuse(488, "an INVITE without an offer is not supported"))
-		return Media{}, false
-	}
+// readOffer reads the offer of a request; one that cannot be accepted is answered and false returned.
+func (c *call) readOffer(l *leg, s *served, req *sip.Request) (Media, bool) {
 	if ct := req.ContentType(); ct == nil || !isSDP(ct.Value()) {
-		c.rejectINVITE(l, 415, "the body is no SDP", func(res *sip.Response) { res.AppendHeader(sip.NewHeader("Accept", contentSDP)) })
+		c.rejectServed(l, s, 415, "the body is no SDP", func(res *sip.Response) { res.AppendHeader(sip.NewHeader("Accept", contentSDP)) })
 		return Media{}, false
 	}
 	ctx, cancel := c.b.patience()
 	defer cancel()
-	next, err := c.b.terms(l).offered(ctx, l.d.Media, req.Body())
+	next, err := c.b.terms(l).readOffer(ctx, l.d.Media, req.Body())
 	if err != nil {
-		c.refuseOffer(l, err)
+		c.refuseOffer(l, s, err)
 		return Media{}, false
 	}
 	return next, true
@@ -98,12 +112,12 @@ func isSDP(contentType string) bool {
 	return strings.EqualFold(strings.TrimSpace(t), contentSDP)
 }
 
-// refuseOffer answers an INVITE whose offer cannot be taken. The Warning says why, unless the fault is
+// refuseOffer answers a request whose offer cannot be taken. The Warning says why, unless the fault is
 // ours (RFC 3261 section 20.43).
-func (c *call) refuseOffer(l *leg, err error) {
+func (c *call) refuseOffer(l *leg, s *served, err error) {
 	code, text := refusalOf(err)
 	c.log.Info("offer refused", "leg", l.name, "code", code, "why", err)
-	c.rejectINVITE(l, code, err.Error(), func(res *sip.Response) {
+	c.rejectServed(l, s, code, err.Error(), func(res *sip.Response) {
 		if text != "" {
 			agent := c.b.host(l.trunk.Policy.Listener)
 			res.AppendHeader(sip.NewHeader("Warning", fmt.Sprintf("399 %s %s", agent, quote(text))))
@@ -111,10 +125,10 @@ func (c *call) refuseOffer(l *leg, err error) {
 	})
 }
 
-// rejectINVITE ends the call if it was its first INVITE, else only the re-INVITE. why is for the record.
-func (c *call) rejectINVITE(l *leg, code int, why string, with func(*sip.Response)) {
-	if l.d.Confirmed {
-		c.decline(l, code, with)
+// rejectServed ends the call if s was its first INVITE, else only what s asked for. why is for the record.
+func (c *call) rejectServed(l *leg, s *served, code int, why string, with func(*sip.Response)) {
+	if s != c.a.open || l.d.Confirmed {
+		c.refuse(l, s, code, with)
 		return
 	}
 	c.reject(code, why, with)

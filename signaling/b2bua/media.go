@@ -49,7 +49,7 @@ func (c *call) openSession(tr *trunk.Trunk) error {
 	off := false
 	a := c.legMedia(c.a, &c.a.d.Media, nil)
 	s.applied[0] = a
-	a.Network, a.Family = s.networks[0], c.b.family(s.networks[0], c.a.d.Media.Remote.Addr())
+	a.Network, a.Family = s.networks[0], c.b.family(s.networks[0], c.familyOf())
 	b := control.Leg{Name: legB, Network: s.networks[1], Family: c.b.family(s.networks[1], tr.Listener.Address.Addr())}
 	s.applied[1] = control.Leg{Name: legB}
 	c.b.claim(s.id, c) // before it exists: whoever lists the relay's sessions meanwhile must find an owner
@@ -68,6 +68,14 @@ func (c *call) openSession(tr *trunk.Trunk) error {
 	}
 	c.session = s
 	return c.lease(st)
+}
+
+// familyOf is an address of the family that the caller's leg uses: that of its media, or of its trunk while that is not known.
+func (c *call) familyOf() netip.Addr {
+	if a := c.a.d.Media.Remote.Addr(); a.IsValid() {
+		return a
+	}
+	return c.a.trunk.Listener.Address.Addr()
 }
 
 // relayAway reports an error that no answer of the relay brought.
@@ -192,7 +200,7 @@ func (c *call) closeSession() *control.SessionState {
 func (c *call) legMedia(l *leg, m, other *Media) control.Leg {
 	policy := &l.trunk.Policy
 	leg := control.Leg{
-		Name: l.name, Pin: pinMode(policy, m.Secure), Direction: m.Theirs.Answer(m.Ours).String(),
+		Name: l.name, Pin: pinMode(policy, m.Secure && m.RX.Suite != ""), Direction: m.Theirs.Answer(m.Ours).String(),
 		RX: relayCrypto(m.RX, ""), TX: relayCrypto(m.TX, policy.ROC),
 	}
 	mux := m.Mux

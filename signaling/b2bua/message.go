@@ -8,6 +8,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"tandem/signaling/guard"
+	"tandem/signaling/trunk"
 )
 
 // anonymousHost is the host of a caller who withholds the number (RFC 3323 section 4.1.1.3). It names nobody, so it may
@@ -28,9 +29,10 @@ func (b *B2BUA) respond(in *guard.Inbound, code int, with func(*sip.Response)) e
 }
 
 // addOurs adds what every request that opens or renews a dialog carries: our Contact and what we can do.
-func (c *call) addOurs(m sip.Message, listener string) {
+func (c *call) addOurs(m sip.Message, tr *trunk.Trunk, listener string) {
 	c.addContact(m, listener)
 	m.AppendHeader(sip.NewHeader("Allow", allow))
+	m.AppendHeader(sip.NewHeader("Supported", supported(&tr.Policy)))
 }
 
 // addContact adds our Contact: the listener's advertised host and port, and its transport. That is what peers know us by;
@@ -194,12 +196,13 @@ func reasonPhrase(code int) string {
 // phrases is read only.
 var phrases = map[int]string{
 	100: "Trying", 180: "Ringing", 181: "Call Is Being Forwarded", 182: "Queued", 183: "Session Progress", 199: "Early Dialog Terminated",
-	200: "OK",
+	200: "OK", 202: "Accepted",
 	400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 406: "Not Acceptable",
 	408: "Request Timeout", 410: "Gone", 413: "Request Entity Too Large", 414: "Request-URI Too Long",
-	415: "Unsupported Media Type", 416: "Unsupported URI Scheme", 420: "Bad Extension", 480: "Temporarily Unavailable",
+	415: "Unsupported Media Type", 416: "Unsupported URI Scheme", 420: "Bad Extension", 421: "Extension Required",
+	422: "Session Interval Too Small", 429: "Provide Referrer Identity", 480: "Temporarily Unavailable",
 	481: "Call/Transaction Does Not Exist", 482: "Loop Detected", 483: "Too Many Hops", 484: "Address Incomplete",
-	485: "Ambiguous", 486: "Busy Here", 487: "Request Terminated", 488: "Not Acceptable Here", 491: "Request Pending",
+	485: "Ambiguous", 486: "Busy Here", 487: "Request Terminated", 488: "Not Acceptable Here", 489: "Bad Event", 491: "Request Pending",
 	500: "Server Internal Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable",
 	504: "Server Time-out", 505: "Version Not Supported", 513: "Message Too Large",
 	600: "Busy Everywhere", 603: "Decline", 604: "Does Not Exist Anywhere", 606: "Not Acceptable",

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"tandem/internal/config"
 	"tandem/signaling/sdp"
@@ -71,12 +72,14 @@ func (t terms) offered(ctx context.Context, now Media, body []byte) (Media, erro
 		index, ok = s.Audio() // to say what is wrong with it
 	}
 	if !ok {
-		return now, refuse(488, "no active audio over RTP/AVP or RTP/SAVP")
+		return t.switchedOff(now, s, body)
 	}
 	m := s.Media()[index]
 	next := now
 	next.Received, next.Audio, next.Slot = string(body), index, index
-	next.Offered, next.Secure, next.Mux, next.Theirs = nil, m.Secure(), m.Mux, m.Flow()
+	next.Offered, next.Mux, next.Theirs, next.Wants = nil, m.Mux, m.Flow(), m.Flow()
+	next.Opportunistic = !m.Secure() && t.opportunistic(m)
+	next.Secure = m.Secure() || next.Opportunistic
 	switch {
 	case next.Secure && !mayBeSecure(t.policy):
 		return now, refuse(488, "SRTP is switched off on this trunk, RTP/SAVP was offered")
@@ -90,6 +93,30 @@ func (t terms) offered(ctx context.Context, now Media, body []byte) (Media, erro
 		}
 	}
 	return next, t.remote(ctx, &next, m)
+}
+
+// switchedOff reads an offer with its audio at port 0: inside a dialog that takes it away for a while (RFC 3264 section 8.2),
+// which the other side is told as inactive. Addresses and keys stay as they were, for the time after.
+func (t terms) switchedOff(now Media, s *sdp.Session, body []byte) (Media, error) {
+	at := slices.IndexFunc(s.Media(), func(m sdp.Media) bool {
+		return m.Rejected() && strings.EqualFold(m.Type, "audio") && len(m.Payloads) > 0
+	})
+	image := slices.ContainsFunc(s.Media(), func(m sdp.Media) bool { return !m.Rejected() })
+	if now.Sent == "" || at < 0 || image {
+		return now, refuse(488, "no active audio over RTP/AVP or RTP/SAVP")
+	}
+	now.Received, now.Audio, now.Slot, now.Offered = string(body), at, at, nil
+	now.Theirs, now.Wants = sdp.Inactive, sdp.Inactive
+	return now, nil
+}
+
+// opportunistic reports an RTP/AVP offer with a key that a trunk with srtp: optional takes up (RFC 8643 section 3.1).
+func (t terms) opportunistic(m sdp.Media) bool {
+	if t.policy.SRTP != config.SRTPOptional {
+		return false
+	}
+	_, err := m.PickCrypto(t.policy.Suites...)
+	return err == nil
 }
 
 // want is the policy in the words of sdp.Choose.
@@ -192,6 +219,10 @@ func (t terms) answered(ctx context.Context, now Media, body []byte) (Media, err
 	if err != nil {
 		return now, refuse(400, "%v", err)
 	}
+	if now.Slot < len(s.Media()) && s.Media()[now.Slot].Rejected() && now.Ours == sdp.Inactive && now.Remote.IsValid() {
+		now.Theirs = sdp.Inactive // silent it was to be
+		return now, nil
+	}
 	if now.Slot >= len(s.Media()) || s.Media()[now.Slot].Rejected() || len(s.Media()[now.Slot].Payloads) == 0 {
 		return now, refuse(488, "the answer refuses the audio")
 	}
@@ -199,14 +230,23 @@ func (t terms) answered(ctx context.Context, now Media, body []byte) (Media, err
 	next := now
 	next.Received, next.Audio = string(body), now.Slot
 	next.Mux, next.Theirs = now.Mux && m.Mux, m.Flow()
+	if now.Ours == sdp.Sendrecv {
+		next.Wants = next.Theirs
+	}
+	open := !m.Secure() && now.Secure && now.Opportunistic // RFC 8643: with a key or without
 	switch {
+	case open && len(m.Crypto) > 0:
+		if err := takeKeys(&next, m); err != nil {
+			return now, err
+		}
 	case m.Secure() && !now.Secure:
 		return now, refuse(488, "RTP/AVP was offered, the answer is %s", m.Proto)
 	case !m.Secure() && now.Secure && t.policy.SRTP == config.SRTPRequired:
 		return now, refuse(488, "SRTP is required on this trunk, the answer is %s", m.Proto)
 	case !m.Secure():
-		next.Secure, next.TX, next.RX = false, Crypto{}, Crypto{}
+		next.Secure, next.Opportunistic, next.TX, next.RX = false, false, Crypto{}, Crypto{}
 	default:
+		next.Opportunistic = false
 		if err := takeKeys(&next, m); err != nil {
 			return now, err
 		}
@@ -234,7 +274,7 @@ func takeKeys(next *Media, m sdp.Media) error {
 func (m *Media) side(lines ...Crypto) sdp.Side {
 	s := sdp.Side{
 		Origin: m.Origin, Addr: m.Local.Addr(), Port: m.Local.Port(), RTCPPort: m.RTCP,
-		Mux: m.Mux, Secure: m.Secure, Direction: m.Ours,
+		Mux: m.Mux, Secure: m.Secure && !m.Opportunistic, Direction: m.Ours,
 	}
 	if m.Secure {
 		for _, c := range lines {
@@ -259,6 +299,16 @@ func (m *Media) tell(write func() []byte) []byte {
 // compares what would be sent there.
 func same(a, b Media) bool {
 	return bytes.Equal(a.passed(), b.passed())
+}
+
+// alike is same, and of a body that crosses as it is: equal but for the version in o=.
+func (m *Media) alike(next Media) bool {
+	if !m.Pass {
+		return same(*m, next)
+	}
+	x, err := readSDP(m.Received)
+	y, other := readSDP(next.Received)
+	return err == nil && other == nil && sdp.Equal(x, y, true)
 }
 
 func (m *Media) passed() []byte {

@@ -1,6 +1,8 @@
 package b2bua
 
 import (
+	"strings"
+
 	"github.com/emiago/sipgo/sip"
 
 	"tandem/signaling/guard"
@@ -22,10 +24,9 @@ func (b *B2BUA) options(in *guard.Inbound) {
 	b.answer(in, 200, b.capabilities)
 }
 
-// capabilities are the headers of a 200 to OPTIONS. Supported is empty on purpose: it says "no extensions" (RFC 3261
-// section 20.37).
+// capabilities are the headers of a 200 to OPTIONS (RFC 3261 section 11.2).
 func (b *B2BUA) capabilities(res *sip.Response) {
 	res.AppendHeader(sip.NewHeader("Accept", contentSDP))
 	res.AppendHeader(sip.NewHeader("Allow", allow))
-	res.AppendHeader(sip.NewHeader("Supported", ""))
+	res.AppendHeader(sip.NewHeader("Supported", strings.Join(Extensions(), ", ")))
 }

@@ -157,7 +157,7 @@ func newLoggedPaper(t *testing.T, log *slog.Logger, change ...func(*config.Confi
 }
 
 // invite starts a call.
-func (p *paper) invite(n int) {
+func (p *paper) invite(n int, extra ...sip.Header) {
 	if len(p.calls) >= 4 {
 		return
 	}
@@ -165,6 +165,9 @@ func (p *paper) invite(n int) {
 	in.Req.SetBody([]byte(sdpOf("192.0.2.10", 5000, "")))
 	if p.proof != "" {
 		in.Req.AppendHeader(sip.NewHeader("Authorization", p.proof))
+	}
+	for _, h := range extra {
+		in.Req.AppendHeader(h)
 	}
 	before := p.b.all()
 	p.b.Handle(in)
@@ -195,23 +198,29 @@ func (p *paper) inbound(method sip.RequestMethod, source, id, from, to string, s
 }
 
 // fromCaller is a request inside the A leg of the n-th call, fromCallee inside the B leg of whoever answered.
-func (p *paper) fromCaller(n int, method sip.RequestMethod, body string) {
+func (p *paper) fromCaller(n int, method sip.RequestMethod, body string, extra ...sip.Header) {
 	if len(p.calls) == 0 {
 		return
 	}
 	n %= len(p.calls)
 	in := p.inbound(method, "192.0.2.10", callID(p.invites[n].Req), "from", p.calls[n].id, p.next(method))
 	in.Req.SetBody([]byte(body))
+	for _, h := range extra {
+		in.Req.AppendHeader(h)
+	}
 	p.b.Handle(in)
 }
 
-func (p *paper) fromCallee(n int, method sip.RequestMethod, body string) {
+func (p *paper) fromCallee(n int, method sip.RequestMethod, body string, extra ...sip.Header) {
 	tx := p.stack.at(n)
 	if tx == nil {
 		return
 	}
 	in := p.inbound(method, "192.0.2.20", callID(tx.req), "callee", fromTag(tx.req), p.next(method))
 	in.Req.SetBody([]byte(body))
+	for _, h := range extra {
+		in.Req.AppendHeader(h)
+	}
 	p.b.Handle(in)
 }
 
@@ -234,7 +243,7 @@ func (p *paper) cancel(n int, met bool) {
 }
 
 // answer is a response to the n-th request that was sent.
-func (p *paper) answer(n, code int, tag string, withSDP bool) {
+func (p *paper) answer(n, code int, tag string, withSDP bool, extra ...sip.Header) {
 	tx := p.stack.at(n)
 	if tx == nil || tx.final && (code < 200 || code >= 300 || !tx.req.IsInvite()) {
 		return
@@ -243,6 +252,9 @@ func (p *paper) answer(n, code int, tag string, withSDP bool) {
 	res := sip.NewResponseFromRequest(tx.req, code, "", nil)
 	res.To().Params.Add("tag", tag)
 	res.AppendHeader(&sip.ContactHeader{Address: sip.Uri{Scheme: "sip", Host: "192.0.2.20"}})
+	for _, h := range extra {
+		res.AppendHeader(h)
+	}
 	if withSDP {
 		setSDP(res, []byte(sdpOf("198.51.100.20", 6000, "")))
 	}

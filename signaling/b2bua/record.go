@@ -23,6 +23,8 @@ type CallRecord struct {
 	User    string `json:"user,omitempty"`      // who authenticated, on a trunk that challenges
 	To      string `json:"to,omitempty"`        // trunk that answered
 
+	TransferOf string `json:"transfer_of,omitempty"` // our id of the call whose REFER began this one
+
 	Route     string `json:"route,omitempty"`    // the first that matched; of each attempt: in Tried
 	Decision  string `json:"decision,omitempty"` // of the routes, in one line
 	Emergency bool   `json:"emergency,omitempty"`

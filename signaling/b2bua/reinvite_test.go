@@ -214,11 +214,9 @@ func TestReinviteToALostDialogEndsTheCall(t *testing.T) {
 	w.gone()
 }
 
-func TestReinviteWithoutAnOfferIsRefusedAndTheCallGoesOn(t *testing.T) {
+func TestReinviteWithABodyThatIsNoOfferIsRefusedAndTheCallGoesOn(t *testing.T) {
 	w := newWorld(t)
 	k := w.call()
-	k.a.invite("")
-	k.a.ackFailure(w.caller.next("488"))
 	k.a.invite("not SDP at all")
 	k.a.ackFailure(w.caller.next("400"))
 	k.a.invite("x", "Content-Type: text/plain")
@@ -300,4 +298,80 @@ func edit(c *config.Config, name string, change func(*config.Trunk)) {
 	tr := c.Trunks[name]
 	change(&tr)
 	c.Trunks[name] = tr
+}
+
+func TestFaxOfferIsRefusedAndTheCallGoesOn(t *testing.T) {
+	t38 := "v=0\r\no=- 1 2 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=image 5002 udptl t38\r\na=T38FaxVersion:0\r\n"
+	w := newWorld(t)
+	k := w.call()
+	k.b.invite(t38)
+	k.b.ackFailure(w.gw1.next("488"))
+	k.b.invite(strings.Replace(t38, "m=image", "m=audio 0 RTP/AVP 0\r\nm=image", 1))
+	k.b.ackFailure(w.gw1.next("488"))
+	k.a.invite(sdpOf("192.0.2.10", 5000, "") + "m=image 5002 udptl t38\r\n") // beside the audio it is declined
+	if ok := w.caller.next("200 INVITE"); !strings.Contains(ok.body, "m=image 0 udptl t38") {
+		t.Errorf("answer:\n%s", ok.body)
+	}
+	k.a.ack()
+	if n := w.caller.had("INVITE"); n != 0 {
+		t.Errorf("the caller heard of it in %d INVITEs", n)
+	}
+	k.hangUp()
+}
+
+func TestOtherCodecAndOtherPayloadTypesCross(t *testing.T) {
+	w := newWorld(t)
+	k := w.call()
+	offer := "v=0\r\no=- 42 2 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 5000 RTP/AVP 9 96\r\na=rtpmap:96 telephone-event/8000\r\na=ptime:40\r\n"
+	k.a.invite(offer)
+	inv := w.gw1.next("INVITE")
+	if !strings.HasSuffix(line(inv.body, "m=audio "), "RTP/AVP 9 96") || line(inv.body, "a=ptime:") != "40" {
+		t.Errorf("offer:\n%s", inv.body)
+	}
+	w.gw1.reply(inv, "200 OK", "", strings.ReplaceAll(strings.ReplaceAll(offer, "96", "101"), "192.0.2.10", "198.51.100.20"))
+	w.gw1.next("ACK")
+	if ok := w.caller.next("200 INVITE"); !strings.HasSuffix(line(ok.body, "m=audio "), "RTP/AVP 9 101") {
+		t.Errorf("answer:\n%s", ok.body)
+	}
+	k.a.ack()
+	var types []uint8
+	for _, p := range *w.relay.leg(t, "a").Payloads {
+		types = append(types, p.Type)
+	}
+	if len(types) != 3 {
+		t.Errorf("payload types that the relay takes of the caller: %v", types)
+	}
+	k.hangUp()
+}
+
+func TestAudioSwitchedOffIsSilenceForTheOtherSide(t *testing.T) {
+	w := newWorld(t)
+	k := w.call()
+	off := sdpOf("192.0.2.10", 0, "")
+	k.a.invite(off)
+	inv := w.gw1.next("INVITE")
+	if !strings.Contains(inv.body, "a=inactive") || !strings.HasPrefix(line(inv.body, "m=audio "), "40002 ") {
+		t.Errorf("offer to the gateway:\n%s", inv.body)
+	}
+	w.gw1.reply(inv, "200 OK", "", sdpOf("198.51.100.20", 0, "")) // silence may be answered so
+	w.gw1.next("ACK")
+	if ok := w.caller.next("200 INVITE"); !strings.HasPrefix(line(ok.body, "m=audio "), "0 ") {
+		t.Errorf("answer:\n%s", ok.body)
+	}
+	k.a.ack()
+	if a, b := w.relay.leg(t, "a"), w.relay.leg(t, "b"); a.Direction != "inactive" || b.Direction != "inactive" {
+		t.Errorf("relay: %s, %s", a.Direction, b.Direction)
+	}
+	k.a.invite(sdpOf("192.0.2.10", 5000, ""))
+	inv = w.gw1.next("INVITE")
+	w.gw1.reply(inv, "200 OK", "", sdpOf("198.51.100.20", 6000, ""))
+	w.gw1.next("ACK")
+	if ok := w.caller.next("200 INVITE"); !strings.HasPrefix(line(ok.body, "m=audio "), "40000 ") {
+		t.Errorf("answer:\n%s", ok.body)
+	}
+	k.a.ack()
+	if a, b := w.relay.leg(t, "a"), w.relay.leg(t, "b"); a.Direction != "sendrecv" || b.Direction != "sendrecv" {
+		t.Errorf("relay: %s, %s", a.Direction, b.Direction)
+	}
+	k.hangUp()
 }

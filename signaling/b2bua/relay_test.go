@@ -22,6 +22,7 @@ type fakeRelay struct {
 	opens    []control.Open
 	updates  []control.Update
 	closed   []string
+	silent   int64                         // of every leg; 0 becomes "none yet"
 	fail     func(method, id string) error // asked before every call; nil: none fails
 }
 
@@ -66,7 +67,10 @@ func (r *fakeRelay) Open(_ context.Context, o control.Open) (control.SessionStat
 		s.legs[l.Name] = &l
 		st.Legs = append(st.Legs, control.LegState{Name: l.Name, Network: l.Network,
 			Local: fmt.Sprintf("%s:%d", addr, r.port), LocalRTCP: fmt.Sprintf("%s:%d", addr, r.port+1),
-			In: control.Traffic{Packets: 100}, Quality: control.Quality{MOS: 4.4}, RXSuite: "none", TXSuite: "none"})
+			In: control.Traffic{Packets: 100}, Quality: control.Quality{MOS: 4.4}, SilentMS: r.silent, RXSuite: "none", TXSuite: "none"})
+		if r.silent == 0 {
+			st.Legs[i].SilentMS = -1
+		}
 		r.port += 2
 	}
 	s.state.Streams = []control.StreamState{st}

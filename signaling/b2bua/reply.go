@@ -24,6 +24,7 @@ func (c *call) replied(at *attempt, res *sip.Response, err error) {
 		if res.StatusCode >= 200 && res.StatusCode != 408 { // a 408 may tell of a callee far behind the peer
 			c.b.report(c.log, at.leg.trunk, res)
 		}
+		c.heardFrom(at.leg, res)
 	}
 	switch {
 	case err != nil:
@@ -67,37 +68,43 @@ func (c *call) rings(at *attempt, res *sip.Response) {
 	if !c.current(at) {
 		return
 	}
+	f := c.branch(at, res)
+	if f == nil && len(at.forks) > 0 {
+		return
+	}
+	at.leg.learn(res)
+	reliably := f != nil && !prackOff(&at.leg.trunk.Policy) && requires(res, optionRel)
+	if reliably && !c.prack(at.leg, &f.rseq, res) {
+		return
+	}
 	c.timers.stop(at.timer)
 	if c.phase < Ringing {
 		c.phase = Ringing
 		c.rec.Ring = c.b.o.Now()
 		c.publish()
 	}
+	if res.StatusCode == 199 {
+		c.forkGone(at, res)
+		return
+	}
 	var body []byte
 	if hasSDP(res) {
+		if f != nil {
+			f.answer, f.settled = string(res.Body()), f.settled || reliably
+		}
 		var err error
 		if body, err = c.connect(at, res.Body(), false); err != nil {
 			// Early media is a courtesy: the call goes on without it, and fails at the 200 if it must.
 			c.log.Info("early media not used", "trunk", at.leg.trunk.Name, "why", err)
 		}
 	}
-	c.progress(res.StatusCode, body)
-}
-
-// progress sends an 18x to the caller.
-func (c *call) progress(code int, body []byte) {
-	if body != nil {
-		c.shown = true
+	if f != nil && body != nil {
+		f.heard = at.leg.d.Media.Received
 	}
-	err := c.respond(c.a.open.in, code, func(res *sip.Response) {
-		c.addContact(res, c.a.open.in.Listener)
-		if body != nil {
-			setSDP(res, body)
-		}
-	})
-	if err != nil {
-		c.log.Debug("response not sent", "code", code, "error", err)
+	if c.owesAnswer() && !c.rel.on {
+		body = nil // an offer goes in a reliable response or in the 200 (RFC 3261 section 13.2.1)
 	}
+	c.progress(provisional{res.StatusCode, body, reliably})
 }
 
 // connect takes a peer's answer to our offer: both legs' media are agreed, the relay is told, and the body for the caller
@@ -106,9 +113,26 @@ func (c *call) connect(at *attempt, answer []byte, final bool) ([]byte, error) {
 	ctx, cancel := c.b.patience()
 	defer cancel()
 	b := at.leg
+	if at.proposed.Pass {
+		nb, err := at.proposed.passedBody(answer)
+		if err != nil {
+			return nil, err
+		}
+		return c.cross(c.a, b, c.a.d.Media, nb), nil
+	}
 	nb, err := c.b.terms(b).answered(ctx, at.proposed, answer)
 	if err != nil {
 		return nil, err
+	}
+	switch s := c.a.open; {
+	case c.owesAnswer():
+		return c.offerBack(at, nb, final)
+	case s != nil && s.late: // its answer came in a PRACK: there is nothing left to exchange
+		if err := c.apply(&c.a.d.Media, &nb, b, final); err != nil {
+			return nil, err
+		}
+		b.d.Media = nb
+		return nil, nil
 	}
 	na := c.a.d.Media
 	na.Ours = na.Theirs.Answer(nb.Theirs)
@@ -140,16 +164,20 @@ func (c *call) accepted(at *attempt, res *sip.Response) {
 func (c *call) answer(at *attempt, res *sip.Response) {
 	l := at.leg
 	c.timers.stop(at.timer)
+	f := c.branch(at, res)
+	if f == nil {
+		l.d.RemoteSeq, l.d.Media = 0, at.proposed // a dialog of its own
+	}
+	settled := f != nil && f.settles(l, res)
 	l.d.established(res)
+	l.learn(res)
+	c.timerAgreed(l, res)
 	l.d.Confirmed, l.egress = true, nil
-	at.accepted = true
+	at.accepted, at.forks, at.cur = true, nil, nil
 	c.peer = l
 	c.acknowledge(l, cseq(res))
-	body := res.Body()
-	if !hasSDP(res) {
-		body = []byte(l.d.Media.Received) // some send it in the 18x only
-	}
-	told, err := c.connect(at, body, true)
+	before := c.a.d.Media.Sent
+	told, err := c.join2xx(at, res, settled)
 	if err != nil {
 		c.unusable(at, err)
 		return
@@ -165,7 +193,52 @@ func (c *call) answer(at *attempt, res *sip.Response) {
 	c.b.answered(c.since(c.rec.Answer))
 	c.a.d.Confirmed = true
 	c.publish()
-	c.accept(c.a, told)
+	if c.from != nil {
+		c.fetch()
+		return
+	}
+	c.whenProved(func() {
+		c.accept(c.a, told)
+		c.catchUp(before, told)
+	})
+}
+
+// join2xx is the media of the answer: what the 2xx says, or the 18x before it, or what was exchanged already.
+func (c *call) join2xx(at *attempt, res *sip.Response, settled bool) ([]byte, error) {
+	l := at.leg
+	switch {
+	case !settled && hasSDP(res):
+		return c.connect(at, res.Body(), true)
+	case !settled:
+		return c.connect(at, []byte(l.d.Media.Received), true) // some send it in the 18x only
+	case !l.d.Media.Pass:
+		if err := c.apply(&c.a.d.Media, &l.d.Media, l, true); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case c.owesAnswer():
+		return []byte(c.a.open.offer), nil
+	case c.rel.done || c.from != nil:
+		return nil, nil // the caller has it
+	}
+	return []byte(c.a.d.Media.Sent), nil
+}
+
+// catchUp tells each side what its 2xx could not: the callee of a hold that began while it rang, the caller of an answer
+// that differs from the one which it acknowledged (it ignores any other: RFC 3261 section 13.2.1).
+func (c *call) catchUp(before string, told []byte) {
+	l := c.peer
+	if l.d.Media.Pass || c.owesAnswer() {
+		return
+	}
+	if c.rel.done && told != nil && string(told) != before {
+		c.tell(&asked{to: c.a, from: l, offer: l.d.Media})
+	}
+	if c.behind || l.d.Media.Ours != c.a.d.Media.Theirs {
+		c.behind = false
+		c.tell(&asked{to: l, from: c.a, offer: c.a.d.Media})
+	}
 }
 
 // unusable is a 2xx with which no media can flow: both sides are told why.
@@ -211,6 +284,14 @@ func (c *call) refused(at *attempt, res *sip.Response) {
 		}
 		return
 	}
+	if told == 422 && t.least == 0 && at.leg.timer.raise(res) {
+		c.failedAs(at, told, 0, cause, "longer session interval; once more with it")
+		t.least = at.leg.timer.least
+		if !c.start(t) && c.phase != Over {
+			c.nextTrunk()
+		}
+		return
+	}
 	code, translated := told, 0
 	if told >= 400 {
 		if to, _, ok := route.Translate(t.trunk.Policy.Responses, told, cause); ok {
@@ -242,6 +323,8 @@ func passedCode(code int) int {
 		return 480
 	case code == 401, code == 407:
 		return 403
+	case code == 420, code == 421, code == 422: // extensions and timers are between the peer and us
+		return 480
 	}
 	return code
 }

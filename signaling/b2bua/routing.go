@@ -41,14 +41,14 @@ func causeOf(code int) int {
 func (c *call) routed() bool {
 	now := c.b.o.Now()
 	board := func(name string) (trunk.View, bool) { return c.v.trunks.Look(name, now) }
-	p := c.v.routes.Plan(route.Call{Trunk: c.a.trunk.Name, Called: c.called, Caller: c.caller}, board, c.b.random)
+	p := c.v.routes.Plan(route.Call{Trunk: c.entrance(), Called: c.called, Caller: c.caller}, board, c.b.random)
 	r := &c.rec
 	r.CalledPlanned, r.CallerPlanned, r.Route, r.Emergency, r.Decision = p.Called, p.Caller, p.Route, p.Emergency, p.Reason()
 	for _, s := range p.Skips {
 		r.Tried = append(r.Tried, TrunkTry{Trunk: s.Trunk, Why: s.Why, Skipped: true})
 	}
 	if c.log.Enabled(context.Background(), slog.LevelDebug) {
-		c.log.Debug("routing", "trunk", c.a.trunk.Name, "called", c.called, "caller", c.caller, "steps", inJSON{p.Steps})
+		c.log.Debug("routing", "trunk", c.entrance(), "called", c.called, "caller", c.caller, "steps", inJSON{p.Steps})
 	}
 	level, code := slog.LevelInfo, 0
 	switch {
@@ -61,7 +61,7 @@ func (c *call) routed() bool {
 	if p.Emergency || code == 503 {
 		level = slog.LevelWarn
 	}
-	c.log.Log(context.Background(), level, "routed", "trunk", c.a.trunk.Name, "called", p.Called, "emergency", p.Emergency,
+	c.log.Log(context.Background(), level, "routed", "trunk", c.entrance(), "called", p.Called, "emergency", p.Emergency,
 		"code", code, "why", r.Decision)
 	if code != 0 {
 		why := p.Why
@@ -73,6 +73,14 @@ func (c *call) routed() bool {
 	}
 	c.queue = p.Hops
 	return true
+}
+
+// entrance is the trunk whose routes the call may take: the one by which it came, and in a transfer that of who asked for it.
+func (c *call) entrance() string {
+	if c.entry != nil {
+		return c.entry.Name
+	}
+	return c.a.trunk.Name
 }
 
 // entered takes the call's place on the trunk by which it came. That is done once the route is known: an emergency call is

@@ -52,7 +52,7 @@ func (p Phase) String() string {
 }
 
 // Dialog is one leg as SIP sees it (RFC 3261 section 12) with what was agreed about its media. We are the UAS of the A leg
-// and the UAC of the B leg, for good.
+// and the UAC of the B leg, until a transfer joins two that began otherwise.
 type Dialog struct {
 	Trunk     string         `json:"trunk"`
 	UAS       bool           `json:"uas"`
@@ -73,22 +73,26 @@ type Dialog struct {
 
 // Media is the offer/answer state of one leg and the port that the relay leased for it.
 type Media struct {
-	Local    netip.AddrPort `json:"local"`      // what we write into SDP: leased, or the address advertised for it
-	RTCP     uint16         `json:"rtcp"`       // its RTCP port
-	Origin   sdp.Origin     `json:"origin"`     // of our SDP: o= never shows the other side's
-	Sent     string         `json:"sent"`       // our latest SDP to this peer
-	Received string         `json:"received"`   // the peer's latest
-	Audio    int            `json:"audio"`      // index of the audio m-line in Received
-	Slot     int            `json:"slot"`       // index of the audio m-line in Sent
-	Secure   bool           `json:"secure"`     // SAVP
-	Mux      bool           `json:"mux"`        // rtcp-mux was agreed
-	Ours     sdp.Direction  `json:"ours"`       // the direction we told the peer
-	Theirs   sdp.Direction  `json:"theirs"`     // the direction the peer told us
-	TX       Crypto         `json:"tx"`         // what we seal with; Tag is that of the agreed line
-	RX       Crypto         `json:"rx"`         // what the peer seals with
-	Offered  []Crypto       `json:"offered"`    // our lines, until the peer took one
-	Remote   netip.AddrPort `json:"remote"`     // where the peer wants RTP; zero: nowhere yet
-	RemoteCt netip.AddrPort `json:"remote_ctl"` // where it wants RTCP, if it said so (RFC 3605)
+	Local    netip.AddrPort `json:"local"`    // what we write into SDP: leased, or the address advertised for it
+	RTCP     uint16         `json:"rtcp"`     // its RTCP port
+	Origin   sdp.Origin     `json:"origin"`   // of our SDP: o= never shows the other side's
+	Sent     string         `json:"sent"`     // our latest SDP to this peer
+	Received string         `json:"received"` // the peer's latest
+	Audio    int            `json:"audio"`    // index of the audio m-line in Received
+	Slot     int            `json:"slot"`     // index of the audio m-line in Sent
+	Secure   bool           `json:"secure"`   // SRTP is in use or on offer
+	// Opportunistic: its keys stand in a body of profile RTP/AVP, and may be left out of the answer (RFC 8643).
+	Opportunistic bool           `json:"opportunistic,omitempty"`
+	Pass          bool           `json:"pass,omitempty"` // bodies cross as they are, and the relay has no part in it
+	Mux           bool           `json:"mux"`            // rtcp-mux was agreed
+	Ours          sdp.Direction  `json:"ours"`           // the direction we told the peer
+	Theirs        sdp.Direction  `json:"theirs"`         // the direction the peer told us
+	Wants         sdp.Direction  `json:"wants"`          // the direction it told by itself: in an offer, or answering one that left all open
+	TX            Crypto         `json:"tx"`             // what we seal with; Tag is that of the agreed line
+	RX            Crypto         `json:"rx"`             // what the peer seals with
+	Offered       []Crypto       `json:"offered"`        // our lines, until the peer took one
+	Remote        netip.AddrPort `json:"remote"`         // where the peer wants RTP; zero: nowhere yet
+	RemoteCt      netip.AddrPort `json:"remote_ctl"`     // where it wants RTCP, if it said so (RFC 3605)
 }
 
 // Crypto is one direction's SRTP parameters. The zero value means plain RTP.

@@ -25,6 +25,8 @@ const (
 	DropLimit                      // limits.calls is reached
 	DropWrong                      // INVITE of a trunk that must authenticate, with a wrong or malformed answer
 	DropReplayed                   // likewise, with an answer that was used before
+	DropIdentity                   // a STIR Identity that would not be true any more
+	DropHeader                     // values of a header that were malformed or too many
 	DropPanic                      // a fault of ours ended a call
 	drops
 )
@@ -34,7 +36,7 @@ func (r DropReason) String() string {
 	if r >= drops {
 		return "unknown"
 	}
-	return [drops]string{"mailbox_full", "stranger", "foreign_source", "stray", "calls_limit", "auth_wrong", "auth_replayed", "panic"}[r]
+	return [drops]string{"mailbox_full", "stranger", "foreign_source", "stray", "calls_limit", "auth_wrong", "auth_replayed", "identity_changed", "bad_header", "panic"}[r]
 }
 
 // counters are totals since New.

@@ -58,7 +58,7 @@ func TestRecordOfACallWhosePeerDiesWhileItRings(t *testing.T) {
 	w.gw1.stream.die()
 	w.answerOn2(a)
 	r := w.record()
-	wantStory(t, r, TrunkTry{Trunk: "gw1", Code: 503, Why: "could not be sent"}, TrunkTry{Trunk: "gw2", Code: 200})
+	wantStory(t, r, TrunkTry{Trunk: "gw1", Code: 503, Why: "the transport failed"}, TrunkTry{Trunk: "gw2", Code: 200})
 	if r.To != "gw2" || r.Ring.IsZero() || r.Answer.Before(r.Ring) {
 		t.Errorf("record %+v", r)
 	}

@@ -25,6 +25,7 @@ type turn struct {
 	place  place
 	addrs  []netip.AddrPort // the first is being tried, the others are left
 	server string           // name for TLS
+	least  time.Duration    // Min-SE of a 422: the INVITE is repeated with it, once
 	plain  bool             // no SRTP any more: srtp: optional, and the peer refused it
 	wait   time.Duration    // how long the trunk may take to send an 18x
 	until  time.Time        // and when that is over

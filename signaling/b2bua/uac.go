@@ -57,6 +57,9 @@ func (u *uac) launch(req *sip.Request) {
 
 // event is a response or the end.
 func (u *uac) event(res *sip.Response, err error) {
+	if res != nil {
+		unpack(res) //nolint:errcheck // a response cannot be refused: what is not understood of it is not used
+	}
 	if err != nil && u.done {
 		return // the end of a transaction that had its final answer
 	}

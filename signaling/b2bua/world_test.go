@@ -84,7 +84,7 @@ func (w *world) open(timers Timers) {
 	w.stack, err = guard.Open(t.Context(), guard.Options{
 		Listeners: []guard.Listener{{Name: "west", Transport: "udp", Addr: any}, {Name: "east", Transport: w.cfg.SIP.Listeners["east"].Transport, Addr: any, Advertise: w.cfg.SIP.Listeners["east"].Advertise}},
 		Limits:    w.cfg.SIP.Limits, Handler: func(in *guard.Inbound) { w.b.Handle(in) }, UserAgent: "Tandem",
-		Methods: []string{"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "UPDATE", "REFER"}, Log: log,
+		Methods: Methods(), Supported: Extensions(), Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)

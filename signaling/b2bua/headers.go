@@ -1,0 +1,275 @@
+package b2bua
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+
+	"tandem/internal/config"
+	"tandem/signaling/guard"
+)
+
+// Headers that say who calls and who was called before, by the policy of the trunk that gets them. Each is read, bounded and
+// written anew; none is copied. The host of every address becomes the one by which we are known there, so that they tell of
+// people and nothing of networks (TestHeadersThatCrossNameNoHostOfTheOtherSide).
+//
+// What never crosses: P-Preferred-Identity, which is a wish to the first proxy and nobody's assertion (RFC 3325 section 9.2);
+// Call-Info and Alert-Info, whose URIs a phone would fetch from the other side's network (RFC 3261 section 20.9); Via, Route,
+// User-Agent, Organization and every header that is not named here.
+
+// Bounds of what is told.
+const (
+	maxParties   = 20   // addresses of one header: a call that was diverted more often is a loop
+	maxPartyText = 1024 // bytes of one of them as it came
+	maxToken     = 64   // bytes of a parameter
+)
+
+// Names of headers.
+const (
+	headerPAI       = "P-Asserted-Identity"
+	headerPrivacy   = "Privacy"
+	headerHistory   = "History-Info"
+	headerDiversion = "Diversion"
+	headerReferred  = "Referred-By"
+)
+
+// addTold adds to an INVITE of ours what its trunk is told beside numbers and SDP.
+func (c *call) addTold(at *attempt, out *sip.Request) {
+	p, in := &at.turn.trunk.Policy, c.a.open.in.Req
+	t := teller{c: c, p: p, host: c.ourHost(at), privacy: privacyOf(in)}
+	if v := t.privacy.header(); v != "" {
+		out.AppendHeader(sip.NewHeader(headerPrivacy, v))
+	}
+	if p.PAI && c.a.trunk.Policy.Trusted {
+		t.assert(in, out)
+	}
+	if p.History {
+		t.history(in, out)
+		t.referred(in, out)
+	}
+	if p.Diversion {
+		t.diversion(in, out)
+	}
+	c.addIdentity(at, out, t.hides())
+	c.addPlace(p, out)
+}
+
+// heardFrom notes who answers, as the side that answers asserts it (RFC 3325 section 5), for the responses to the caller.
+func (c *call) heardFrom(from *leg, res *sip.Response) {
+	p := &c.a.trunk.Policy
+	if res.StatusCode == 100 || res.StatusCode >= 300 || !p.PAI || !from.trunk.Policy.Trusted || first(res, headerPAI) == nil {
+		return
+	}
+	t := teller{c: c, p: p, host: c.b.host(p.Listener), privacy: privacyOf(res)}
+	if p.Domain != "" {
+		t.host = bracket(p.Domain)
+	}
+	told := sip.NewResponse(res.StatusCode, "")
+	if v := t.privacy.header(); v != "" {
+		told.AppendHeader(sip.NewHeader(headerPrivacy, v))
+	}
+	t.assert(res, told)
+	c.connected = told.Headers()
+}
+
+// addHeard adds that to a response to the caller.
+func (c *call) addHeard(l *leg, out *sip.Response) {
+	if l == c.a {
+		for _, h := range c.connected {
+			out.AppendHeader(h)
+		}
+	}
+}
+
+// ourHost is how we are called in addresses towards a trunk.
+func (c *call) ourHost(at *attempt) string {
+	if d := at.turn.trunk.Policy.Domain; d != "" {
+		return bracket(d)
+	}
+	return c.b.host(at.turn.trunk.Policy.Listener)
+}
+
+// shownFrom is the From of an INVITE towards a trunk: the caller, unless who asked to stay hidden would be shown to a peer that is
+// not trusted with it.
+func (c *call) shownFrom(at *attempt, from string) string {
+	t := teller{p: &at.turn.trunk.Policy, privacy: privacyOf(c.a.open.in.Req)}
+	if t.hides() {
+		return `"Anonymous" <sip:anonymous@` + anonymousHost + ">"
+	}
+	return from
+}
+
+// privacy is what a Privacy header asks for (RFC 3323 section 4.2, RFC 3325 section 9.3, RFC 7044 section 7.2).
+type privacy []string
+
+// known privacy values.
+var privacies = []string{"header", "session", "user", "none", "critical", "id", "history"}
+
+func privacyOf(m sip.Message) privacy {
+	var p privacy
+	for _, h := range m.GetHeaders(headerPrivacy) {
+		for v := range strings.FieldsFuncSeq(h.Value(), func(r rune) bool { return strings.ContainsRune(";, \t", r) }) {
+			if v = strings.ToLower(v); slices.Contains(privacies, v) && !slices.Contains(p, v) {
+				p = append(p, v)
+			}
+		}
+	}
+	return p
+}
+
+func (p privacy) has(values ...string) bool {
+	return !slices.Contains(p, "none") && slices.ContainsFunc(values, func(v string) bool { return slices.Contains(p, v) })
+}
+
+// header is the value that goes on. What it asks of header and session is done already: nothing of either side crosses.
+func (p privacy) header() string { return strings.Join(p, ";") }
+
+// teller writes the headers of one message towards one trunk.
+type teller struct {
+	c       *call
+	p       *config.Trunk
+	host    string
+	privacy privacy
+}
+
+// hides reports that this peer must not learn who calls.
+func (t *teller) hides() bool { return !t.p.Trusted && t.privacy.has("id", "user", "header") }
+
+// assert passes P-Asserted-Identity on: one sip: or sips: address and one tel: address at most (RFC 3325 section 9.1).
+func (t *teller) assert(in, out sip.Message) {
+	if t.hides() {
+		return
+	}
+	var sips, tels int
+	for _, x := range t.c.parties(in, headerPAI) {
+		n := &sips
+		if x.tel {
+			n = &tels
+		}
+		if *n++; *n > 1 {
+			continue
+		}
+		out.AppendHeader(sip.NewHeader(headerPAI, t.write(&x, "")))
+	}
+}
+
+// history passes History-Info on (RFC 7044 section 5): who was called before, why the call moved on, and the index that makes a
+// tree of it. Entries that ask for privacy are anonymous to a peer that is not trusted.
+func (t *teller) history(in, out sip.Message) {
+	if !t.p.Trusted && t.privacy.has("history", "header", "session") {
+		return
+	}
+	for _, x := range t.c.parties(in, headerHistory) {
+		hidden := strings.EqualFold(x.embedded("Privacy"), "history")
+		if hidden && !t.p.Trusted {
+			x.hide()
+		}
+		extra := ""
+		if n, err := strconv.Atoi(x.uri("cause")); err == nil && n > 0 && n < 1000 { // RFC 4458
+			extra = ";cause=" + strconv.Itoa(n)
+		}
+		var embedded []string
+		for _, r := range reasonsOf(x.embedded("Reason")) {
+			embedded = append(embedded, "Reason="+escapeHeader(r.value()))
+		}
+		if hidden && t.p.Trusted {
+			embedded = append(embedded, "Privacy=history")
+		}
+		if len(embedded) > 0 {
+			extra += "?" + strings.Join(embedded, "&")
+		}
+		v := t.write(&x, extra)
+		for _, name := range []string{"index", "rc", "mp", "np"} {
+			if p, ok := param(x.params, name); ok && isIndex(p) {
+				v += ";" + name + "=" + p
+			}
+		}
+		out.AppendHeader(sip.NewHeader(headerHistory, v))
+	}
+}
+
+// diversion passes Diversion on (RFC 5806 section 3).
+func (t *teller) diversion(in, out sip.Message) {
+	for _, x := range t.c.parties(in, headerDiversion) {
+		if p, ok := param(x.params, "privacy"); ok && !strings.EqualFold(p, "off") && !t.p.Trusted {
+			x.hide()
+		}
+		v := t.write(&x, "")
+		for _, name := range []string{"reason", "counter", "limit", "privacy", "screen"} {
+			if p, ok := param(x.params, name); ok && isToken(p) {
+				v += ";" + name + "=" + p
+			}
+		}
+		out.AppendHeader(sip.NewHeader(headerDiversion, v))
+	}
+}
+
+// referred passes on who transferred the call (RFC 3892 section 3). Its cid parameter names a signed body, which would not be
+// true any more.
+func (t *teller) referred(in, out sip.Message) {
+	h, ok := first(in, headerReferred).(*sip.ReferredByHeader)
+	if !ok || first(out, headerReferred) != nil || t.hides() {
+		return
+	}
+	if x, ok := partyOf(h.DisplayName, &h.Address, nil); ok {
+		out.AppendHeader(sip.NewHeader(headerReferred, t.write(&x, "")))
+	}
+}
+
+// first is the first header of a name; nil without one.
+func first(m sip.Message, name string) sip.Header {
+	if hs := m.GetHeaders(name); len(hs) > 0 {
+		return hs[0]
+	}
+	return nil
+}
+
+// write is one address with our host, extra standing inside its brackets. The number by which the caller is known gets the
+// form that the trunk's rules gave it.
+func (t *teller) write(x *party, extra string) string {
+	user, c := x.user, t.c
+	if user != "" && user == c.rec.Caller && !x.tel {
+		user = c.caller
+	} else if t.p.RemovePlus && !x.tel {
+		user = strings.TrimPrefix(user, "+")
+	}
+	switch {
+	case x.anonymous:
+		return nameAddr(x.display, "sip:anonymous@"+anonymousHost+extra)
+	case x.tel:
+		return nameAddr(x.display, "tel:"+user+extra)
+	}
+	return nameAddr(x.display, sipURI(user, t.host)+phoneParam(user)+extra)
+}
+
+// isToken reports a short token (RFC 3261 section 25.1), isIndex one of digits and dots (RFC 7044 section 5.1).
+func isToken(s string) bool {
+	return s != "" && len(s) <= maxToken && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~") == ""
+}
+
+func isIndex(s string) bool {
+	return s != "" && len(s) <= maxToken && strings.Trim(s, "0123456789.") == ""
+}
+
+// value is the reason as it stands in a header, without any text.
+func (r reason) value() string { return r.protocol + ";cause=" + strconv.Itoa(r.cause) }
+
+// reasonsOf reads a value of Reason that stood in a URI.
+func reasonsOf(value string) []reason {
+	if value == "" {
+		return nil
+	}
+	m := sip.NewRequest(sip.INVITE, sip.Uri{})
+	m.AppendHeader(sip.NewHeader("Reason", value))
+	return reasons(m)
+}
+
+// clean is a header value that may be read further; false: it is too long, or no text.
+func clean(value string) (string, bool) {
+	if len(value) > maxParties*maxPartyText {
+		return "", false
+	}
+	return guard.Clean(value)
+}
