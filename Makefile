@@ -7,7 +7,7 @@ LDFLAGS := -ldflags '-X main.version=$(VERSION)'
 FUZZTIME  ?= 10s
 BENCHTIME ?= 1s
 
-.PHONY: build demo run test lint fuzz bench quick gobench peers clean
+.PHONY: build demo run test lint fuzz bench quick soak gobench peers clean
 
 build: ## bin/tandem, bin/tandem-bench
 	@mkdir -p bin
@@ -20,7 +20,7 @@ run: build ## both planes on loopback, waiting for a call
 	./bin/tandem run $(RUN)
 
 peers: ## the Debian packages that serve as real peers, where they are missing
-	@./bench/peers/install
+	@./bench/peers/install && ./bench/calls/install
 
 test: peers build ## everything, twice: as built, and under the race detector
 	$(GO) run ./internal/suite
@@ -38,12 +38,15 @@ fuzz: ## every fuzz target, FUZZTIME each
 		done; \
 	done
 
-bench: peers build ## the rig's whole set, beside rtpengine, into BENCHMARKS.md and bench/results: root, two processors, half an hour of quiet
+bench: peers build ## the rig's whole set, beside rtpengine and Kamailio, into BENCHMARKS.md and bench/results: root, two processors, two hours of quiet
 	./bin/tandem-bench all
 
 quick: peers build ## the rig at a modest rate: does it run, and by the path it should?
 	./bin/tandem-bench relay --engine sockets --mode both --streams 200 --rate 10000 --quick
 	./bin/tandem-bench relay --engine funnel --mode both --streams 200 --rate 10000 --quick --rival rtpengine
+
+soak: build ## 500 calls up with audio, 50 begun and ended a second, for 20 minutes (SOAK='--seconds 60': a minute): nothing lost, nothing left
+	./bin/tandem-bench soak $(SOAK)
 
 gobench: ## the Go benchmark suite, in a form that benchstat compares
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...

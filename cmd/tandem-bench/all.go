@@ -18,6 +18,7 @@ type allCmd struct {
 	Streams  int      `default:"2000" help:"Directions with traffic; two are a call."`
 	Count    int      `default:"20000" help:"Sessions of the control measurement."`
 	Rounds   int      `default:"5" help:"How often each side has its turn."`
+	Proxy    string   `default:"kamailio+rtpengine" help:"Whom to measure calls beside; none: nobody."`
 	Rival    string   `default:"rtpengine" help:"Whom to measure beside it: rtpengine[:PATH]; none: nobody."`
 	Quick    bool     `help:"Short runs and one round: to try the command out, not for figures."`
 	Document string   `default:"BENCHMARKS.md" help:"The document whose tables are rewritten." type:"path"`
@@ -29,12 +30,13 @@ const (
 	relayPart    = "relay"
 	sessionsPart = "sessions"
 	cryptoPart   = "crypto"
+	sipPart      = "sip"
 )
 
 // Run implements kong's command. Results are written as they come; the document only when all are there.
 func (c *allCmd) Run(ctx context.Context, s streams) error {
 	// A document without room for the figures is better known before an hour of measuring than after it.
-	if err := report.HasParts(c.Document, relayPart, sessionsPart, cryptoPart); err != nil {
+	if err := report.HasParts(c.Document, relayPart, sessionsPart, cryptoPart, sipPart); err != nil {
 		return err
 	}
 	if len(c.Engines) == 0 {
@@ -60,7 +62,11 @@ func (c *allCmd) Run(ctx context.Context, s streams) error {
 		return fmt.Errorf("%s, %d sessions: %w", engine, c.Count, err)
 	}
 	sessions := fmt.Sprintf("%s\n%s\n", result.Table(), result.Conditions.Sentence())
-	return report.Rewrite(c.Document, map[string]string{cryptoPart: bare, relayPart: relays.String(), sessionsPart: sessions})
+	calls, err := c.calls(ctx, s)
+	if err != nil {
+		return fmt.Errorf("calls: %w", err)
+	}
+	return report.Rewrite(c.Document, map[string]string{cryptoPart: bare, relayPart: relays.String(), sessionsPart: sessions, sipPart: calls})
 }
 
 func (c *allCmd) relay(ctx context.Context, s streams, engine, mode string) (*report.Comparison, error) {
@@ -89,6 +95,25 @@ func (c *allCmd) sessions(ctx context.Context, s streams, engine string) (*repor
 	}
 	result.Conditions.Command = fmt.Sprintf("tandem-bench sessions --engine %s --count %d", engine, c.Count)
 	return result, report.SaveJSON(filepath.Join(c.Results, "sessions-"+engine+".json"), result)
+}
+
+// callSeconds is how long a rate of calls must hold.
+const callSeconds = 60
+
+func (c *allCmd) calls(ctx context.Context, s streams) (string, error) {
+	run := sipCmd{bench: c.bench, Engine: "auto", Seconds: callSeconds, Rounds: c.Rounds, Quick: c.Quick, Rival: c.Proxy}
+	if c.Proxy == "none" {
+		run.Rival = ""
+	}
+	if c.Quick {
+		run.Seconds, run.Rounds = 0, 0
+	}
+	s.log("== calls")
+	result, err := run.compare(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	return result.Table(), report.SaveJSON(filepath.Join(c.Results, "sip.json"), result)
 }
 
 func (c *allCmd) crypto(s streams) (string, error) {

@@ -1,5 +1,5 @@
-// Command tandem-bench measures the relay on this machine: network namespaces, load, relay and rival are made and removed
-// by itself. Each subcommand is one thin file; what it does lives in bench.
+// Command tandem-bench measures relay and signaling on this machine: network namespaces, load, gateways and rivals are made and
+// removed by itself. Each subcommand is one thin file; what it does lives in bench.
 package main
 
 import (
@@ -27,6 +27,8 @@ type commands struct {
 	Relay    relayCmd    `cmd:"" help:"Measure packets: rate, loss, CPU, delay, allocations; with a rival beside it."`
 	Sessions sessionsCmd `cmd:"" help:"Measure control: sessions opened and closed per second, memory of an idle one."`
 	Crypto   cryptoCmd   `cmd:"" help:"Measure SRTP by itself: ns per packet by suite, processor tier and batch, beside pion and libsrtp."`
+	SIP      sipCmd      `cmd:"" name:"sip" help:"Measure calls: highest rate, CPU per call, set-up time, memory; with Kamailio and rtpengine beside it."`
+	Soak     soakCmd     `cmd:"" help:"Keep hundreds of calls with audio going for long, and look for what is lost or left."`
 	All      allCmd      `cmd:"" help:"Everything that BENCHMARKS.md shows, and rewrite its tables."`
 }
 
@@ -45,7 +47,7 @@ const interrupted = 130 // exit code after ^C, as shells have it
 func main() {
 	var c commands
 	parsed := kong.Parse(&c, kong.Name("tandem-bench"),
-		kong.Description("Measures the relay in network namespaces of its own. Needs root and two CPUs."), kong.UsageOnError())
+		kong.Description("Measures relay and signaling in network namespaces of its own. Needs root and two CPUs."), kong.UsageOnError())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	err := parsed.Run(streams{os.Stdout, os.Stderr})

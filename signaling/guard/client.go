@@ -106,8 +106,11 @@ func (s *Stack) send(req *sip.Request, l *listener, to link, on ClientHandler) (
 	err = c.tx.Init()
 	c.mu.Lock()
 	c.started = true
-	if err == nil {
+	switch {
+	case err == nil:
 		err = c.err
+	case c.unsent != nil:
+		err = c.unsent // without the machine's words around it
 	}
 	c.mu.Unlock()
 	c.order.Unlock()
@@ -116,7 +119,10 @@ func (s *Stack) send(req *sip.Request, l *listener, to link, on ClientHandler) (
 	}
 	if err != nil {
 		c.Terminate()
-		return nil, fmt.Errorf("request %s: %w: %w", req.Method, ErrTransport, err)
+		if !errors.Is(err, ErrTransport) {
+			err = fmt.Errorf("%w: %w", ErrTransport, err)
+		}
+		return nil, fmt.Errorf("request %s: %w", req.Method, err)
 	}
 	return c, nil
 }
@@ -140,7 +146,8 @@ type clientTx struct {
 	repeat *sip.Response // a further 2xx that the machine let through; under order
 
 	mu          sync.Mutex
-	started     bool // Request has returned or is about to; a failure before is its error, not an event
+	started     bool  // Request has returned or is about to; a failure before is its error, not an event
+	unsent      error // why nothing was sent; written before started
 	provisional bool
 	final       int
 	muted       bool // Terminate was called, or the error was reported
@@ -307,10 +314,17 @@ func (c *clientTx) WriteMsg(msg sip.Message) error {
 		return nil
 	}
 	if req == c.origin {
-		if raw := c.raw.Load(); raw != nil {
-			return c.to.send(*raw)
+		raw := c.raw.Load()
+		if raw == nil {
+			return nil
 		}
-		return nil
+		err := c.to.send(*raw)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.started {
+			c.unsent = err
+		}
+		return err
 	}
 	raw, err := encodeRequest(req)
 	if err != nil {

@@ -4,7 +4,7 @@ import "bytes"
 
 const (
 	maxFirstLine   = 8192 // bytes of a request line: a Request-URI with embedded headers stays below
-	maxMethod      = 32   // bytes of a method; the longest registered one has 9
+	maxMethod      = 64   // bytes of a method; the longest registered one has 9, that of RFC 4475 section 3.1.1.2 has 43
 	maxHeaders     = 256  // header lines; a long Record-Route and History-Info set stays below 100
 	maxParams      = 64   // separators in one structured header; the parser's work is quadratic in them
 	maxParamsTotal = 1024 // separators in all structured headers of one message

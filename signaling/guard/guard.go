@@ -82,8 +82,8 @@ type Egress struct {
 var (
 	ErrClosed    = errors.New("the SIP stack is closed")
 	ErrAnswered  = errors.New("the request has its final response already")
-	ErrTimeout   = errors.New("no response in time")           // RFC 3261 timers B and F
-	ErrTransport = errors.New("the request could not be sent") // refused, unreachable, TLS, connection lost
+	ErrTimeout   = errors.New("no response in time")  // RFC 3261 timers B and F
+	ErrTransport = errors.New("the transport failed") // refused, unreachable, TLS, connection lost
 	ErrStalled   = errors.New("the peer does not read")
 )
 

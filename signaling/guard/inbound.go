@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"io"
 	"net/netip"
@@ -160,7 +161,7 @@ func (t *serverTx) respond(res *sip.Response) error {
 	}
 	if err := t.ServerTx.Respond(res); err != nil {
 		if errors.Is(err, sip.ErrTransactionTransport) {
-			return errors.Join(ErrTransport, err)
+			return fmt.Errorf("%w: %w", ErrTransport, err)
 		}
 		return err
 	}

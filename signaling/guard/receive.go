@@ -35,16 +35,22 @@ func (l *listener) judge(raw []byte, src netip.AddrPort, back link, conn *stream
 		if conn != nil {
 			in.TLSNames, in.Verified = conn.names, conn.verified
 		}
-		if err != nil {
-			return l.unreadable(in, err)
+		switch {
+		case err == nil:
+			if out := l.request(in); out != Unparsable {
+				return out
+			}
+			return l.salvaged(raw, src, back) // its headers could be read, and not be written again
+		case m.Via() == nil || m.CSeq() == nil || m.CallID() == nil || m.From() == nil || m.To() == nil:
+			return l.salvaged(raw, src, back)
 		}
-		return l.request(in)
+		return l.unreadable(in, err)
 	case *sip.Response:
 		if err == nil {
 			return l.response(m, src)
 		}
 	}
-	return Unparsable
+	return l.salvaged(raw, src, back)
 }
 
 // unreadable answers 400 to a request of a trunk that the parser gave up on, as far as there is something to answer to.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -17,6 +18,7 @@ const (
 	writeWithin     = 10 * time.Second // for one message, likewise
 	messageWithin   = 20 * time.Second // from the first byte of a message to its last: nobody holds a half one open
 	strangerSilence = 30 * time.Second // idle time of a connection whose source is no trunk's
+	flushWithin     = time.Second      // for what is queued when a connection is closed for bad framing
 	readChunk       = 8 << 10          // first size of a connection's buffer; it grows to message_bytes on need
 )
 
@@ -30,9 +32,10 @@ type stream struct {
 	names    []string  // of the peer's certificate; set before anything is read
 	verified bool
 
-	out    chan []byte
-	ctx    context.Context // done when the connection is closed
-	cancel context.CancelFunc
+	out     chan []byte     // nil in it: tell flushed when this is reached
+	flushed chan struct{}   // the reader makes it, before that
+	ctx     context.Context // done when the connection is closed
+	cancel  context.CancelFunc
 
 	mu      sync.Mutex
 	conn    net.Conn // nil while dialling
@@ -86,7 +89,7 @@ func (c *stream) close(why error) {
 	}
 	c.l.stack.streams.drop(c)
 	for tx := range pending {
-		tx.fail(errors.Join(ErrTransport, why))
+		tx.fail(fmt.Errorf("%w: %w", ErrTransport, why))
 	}
 }
 
@@ -124,6 +127,10 @@ func (c *stream) write() {
 		case <-c.ctx.Done():
 			return
 		case b := <-c.out:
+			if b == nil {
+				close(c.flushed)
+				return
+			}
 			c.conn.SetWriteDeadline(time.Now().Add(writeWithin))
 			if _, err := c.conn.Write(b); err != nil {
 				if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -134,6 +141,22 @@ func (c *stream) write() {
 				return
 			}
 		}
+	}
+}
+
+// flush waits until what is queued is sent: who sent whole messages before the stream lost its frame has its answers. Only
+// the reader may call it, and closes the connection then.
+func (c *stream) flush() {
+	c.flushed = make(chan struct{})
+	select {
+	case c.out <- nil:
+	default:
+		return
+	}
+	select {
+	case <-c.flushed:
+	case <-c.ctx.Done():
+	case <-time.After(flushWithin):
 	}
 }
 
@@ -152,6 +175,7 @@ func (c *stream) read() {
 				c.l.count(out)
 				if msg == nil {
 					c.l.countConn(BrokenFraming)
+					c.flush()
 					c.close(errors.New("the stream is not framed as SIP: " + out.String()))
 					return
 				}
@@ -169,6 +193,9 @@ func (c *stream) read() {
 			c.l.receive(msg, c.remote, c, c)
 		}
 		if err := c.fill(&f); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = fmt.Errorf("%s closed the connection", c.remote)
+			}
 			c.close(err)
 			return
 		}
