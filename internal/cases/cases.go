@@ -165,7 +165,7 @@ func (c *Case) check() error {
 	case c.To == "":
 		return errors.New("the case has no number; write what was dialled as to: in quotes")
 	case !c.Expect.told():
-		return errors.New("the case expects nothing and would always pass; write expect: with route, hops, called, code ...")
+		return errors.New("the case expects nothing and would always pass; write expect: with route, hops, called or code")
 	}
 	return nil
 }

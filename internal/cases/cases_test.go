@@ -64,7 +64,7 @@ func TestNumbersAreTextWithOrWithoutQuotes(t *testing.T) {
 
 func TestACaseThatExpectsNothingIsRefused(t *testing.T) {
 	_, err := Parse("x", []byte("- {name: n, trunk: t, to: '1'}\n- {name: n, trunk: t, to: '1', expect: {}}\n"))
-	const message = "the case expects nothing and would always pass; write expect: with route, hops, called, code ..."
+	const message = "the case expects nothing and would always pass; write expect: with route, hops, called or code"
 	if want := "x:1:4: " + message + "\nx:2:4: " + message; err == nil || err.Error() != want {
 		t.Errorf("%v\nwant %s", err, want)
 	}

@@ -66,7 +66,7 @@ func referTo(req *sip.Request) (target, error) {
 // parseReplaces reads the value of a Replaces header.
 func parseReplaces(v string) (r replaces, err error) {
 	if len(v) > maxReplaces {
-		return r, fmt.Errorf("Replaces of %d bytes, at most %d are read", len(v), maxReplaces)
+		return r, fmt.Errorf("the Replaces header has %d bytes, at most %d are read", len(v), maxReplaces)
 	}
 	id, rest, _ := strings.Cut(v, ";")
 	r.callID = strings.TrimSpace(id)
@@ -83,7 +83,7 @@ func parseReplaces(v string) (r replaces, err error) {
 		}
 	}
 	if r.callID == "" || r.toTag == "" || r.fromTag == "" || strings.ContainsAny(v, "\r\n\x00,<>\"") {
-		return r, errors.New("Replaces wants a Call-ID, a to-tag and a from-tag")
+		return r, errors.New("the Replaces header wants a Call-ID, a to-tag and a from-tag")
 	}
 	return r, nil
 }

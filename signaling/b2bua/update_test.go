@@ -132,11 +132,11 @@ func TestUpdateInACallBecomesWhatTheOtherSideUnderstands(t *testing.T) {
 
 func TestUpdatesThatCrossAreRefusedAndTriedAgain(t *testing.T) {
 	w := newWorld(t)
-	a, b, inv := w.early()
+	a, _, inv := w.early()
 	k := w.answerEarly(a, inv)
 	a.other("UPDATE", sdpOf("192.0.2.10", 5000, "a=sendonly\r\n"))
 	up := w.gw1.next("UPDATE")
-	b = k.b
+	b := k.b
 	b.other("UPDATE", sdpOf("198.51.100.20", 6000, "a=sendonly\r\n"))
 	w.gw1.next("491 UPDATE") // ours is not answered yet
 	a.other("UPDATE", sdpOf("192.0.2.10", 5000, "a=inactive\r\n"))

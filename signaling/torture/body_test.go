@@ -26,11 +26,6 @@ func body(e *ear, profile, formats string, extra ...string) string {
 	return s + strings.Join(extra, "")
 }
 
-// changed replaces one thing in a body.
-func changed(old, new string) func(string) string {
-	return func(s string) string { return strings.Replace(s, old, new, 1) }
-}
-
 // line is the first line of a body with this prefix, without it.
 func line(body, prefix string) string {
 	if all := lines(body, prefix); len(all) > 0 {

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/netip"
 	"os"
@@ -177,11 +176,6 @@ func (s series) sum(name string) (total float64) {
 		}
 	}
 	return total
-}
-
-// drops are the datagrams the relay dropped for one reason.
-func (s series) drops(verdict string) float64 {
-	return s[fmt.Sprintf("tandem_relay_drops_total{verdict=%q}", verdict)]
 }
 
 // relay and sip scrape the two endpoints.
