@@ -100,9 +100,13 @@ func (c *ctlCmd) Run(ctx context.Context, s streams) error {
 			result = pretty.Bytes()
 		}
 	}
-	fmt.Fprintf(s.out, "%s\n", result)
+	fmt.Fprintf(s.out, "%s\n", readable.Replace(string(result)))
 	return nil
 }
+
+// readable undoes what the encoder does for the sake of HTML: arrows and patterns stay readable, and it is the same JSON. A
+// doubled backslash goes first, so that text that only looks like an escape is left alone.
+var readable = strings.NewReplacer(`\\`, `\\`, `\u003c`, "<", `\u003e`, ">", `\u0026`, "&")
 
 // choose finds the socket by the first word of the method.
 func (c *ctlCmd) choose() (string, error) {

@@ -281,3 +281,15 @@ func TestCtlFindsTheSocketByTheMethod(t *testing.T) {
 		}
 	}
 }
+
+func TestCtlShowsTextAsItIs(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"change":"max_calls: 0 -\u003e 2"}`: `{"change":"max_calls: 0 -> 2"}`,
+		`"a \u003c b \u0026 c"`:               `"a < b & c"`,
+		`"the text \\u003c"`:                  `"the text \\u003c"`,
+	} {
+		if got := readable.Replace(in); got != want {
+			t.Errorf("%s: got %s, want %s", in, got, want)
+		}
+	}
+}

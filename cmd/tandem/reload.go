@@ -128,7 +128,7 @@ func (p *sipPlane) reread(ctx context.Context, check bool) (console.Reloaded, er
 	if check {
 		return r, nil
 	}
-	file := console.File{Path: from.path, SHA256: from.sum, Loaded: time.Now(), Reloads: before.file.Reloads + 1, Restart: r.Restart}
+	file := console.File{Path: from.path, SHA256: from.sum, Reloads: before.file.Reloads + 1, Restart: r.Restart}
 	notes, err := p.takeUp(ctx, before, cfg, file)
 	if err != nil {
 		return r, err
@@ -190,6 +190,7 @@ func (p *sipPlane) takeUp(ctx context.Context, before *inForce, cfg *config.Conf
 	after := &inForce{cfg: cfg, trunks: trunks, routes: route.New(cfg), file: file}
 	p.calls.Reload(cfg, after.trunks, after.routes)
 	p.registrar.Update(after.trunks)
+	after.file.Loaded = time.Now()
 	p.now.Store(after)
 	p.ledger.Keep(func(name string) bool { _, ok := trunks.ByName(name); return ok })
 	return notes, nil
