@@ -122,7 +122,7 @@ func (p *sipPlane) reread(ctx context.Context, check bool) (console.Reloaded, er
 	for _, w := range read.Warnings() {
 		r.Notes = append(r.Notes, w.Error())
 	}
-	if err := p.possible(before.cfg, cfg); err != nil {
+	if err := p.possible(before.cfg, read); err != nil {
 		return r, err
 	}
 	if check {
@@ -146,11 +146,15 @@ func (p *sipPlane) effective(old, read *config.Config) *config.Config {
 }
 
 // possible refuses trunks for which there is no listener yet: routes may rely on them, so the rest is not taken up either.
-func (p *sipPlane) possible(old, cfg *config.Config) error {
+func (p *sipPlane) possible(old, read *config.Config) error {
 	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(cfg.Trunks)) {
-		t := cfg.Trunks[name]
-		if _, open := old.SIP.Listeners[t.Listener]; !open {
+	for _, name := range slices.Sorted(maps.Keys(read.Trunks)) {
+		t := read.Trunks[name]
+		was, open := old.SIP.Listeners[t.Listener]
+		switch is := read.SIP.Listeners[t.Listener]; {
+		case open && is.Transport != was.Transport: // srtp, pin and tls_names follow the transport: they must not change before it does
+			errs = append(errs, fmt.Errorf("sip.listeners.%s.transport: %s instead of %s is for a restart, and trunk %s depends on it; until then leave it as it was", t.Listener, is.Transport, was.Transport, name))
+		case !open:
 			errs = append(errs, fmt.Errorf("trunks.%s.listener: %s is a new listener, which only a restart opens; until then leave the trunk out", name, t.Listener))
 		}
 		if _, known := old.Media.Networks[t.Network]; !known && !p.relayHas(t.Network) {

@@ -190,7 +190,7 @@ func (p *sipPlane) openCalls(cfg *config.Config, made *inForce) (err error) {
 	defer close(ready)
 	p.calls, err = b2bua.New(b2bua.Options{
 		Config: cfg, Stack: p.stack, Relay: p.link, Trunks: made.trunks, Routes: made.routes,
-		Identity: p.identities.Trunk, OnRecord: p.record, Log: p.log, Metrics: callMeter{p.meter},
+		Ready: p.link.Up, Identity: p.identities.Trunk, OnRecord: p.record, Log: p.log, Metrics: callMeter{p.meter},
 	})
 	if err != nil {
 		return err

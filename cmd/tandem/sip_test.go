@@ -269,6 +269,10 @@ func TestAReloadThatFailsChangesNothing(t *testing.T) {
 		"a trunk of a new listener": {func() {
 			s.write(t, twoTrunks+"\n  gw3: {listener: new, peer: 127.0.0.3}", oneRoute, `    new: {transport: tcp, address: "127.0.0.1:5061"}`)
 		}, "trunks.gw3.listener: new is a new listener, which only a restart opens"},
+		"a listener of another transport, on which secrecy depends": {func() {
+			s.write(t, twoTrunks, oneRoute)
+			s.edit(t, "out: {transport: udp", "out: {transport: tcp")
+		}, "sip.listeners.out.transport: tcp instead of udp is for a restart, and trunk gw"},
 		"a certificate that is not there": {func() {
 			s.write(t, strings.Replace(twoTrunks, "listener: in,", "listener: in, tls: {certificate: /none.pem, key: /none.key},", 1), oneRoute)
 		}, "trunks.uc"},
@@ -293,8 +297,8 @@ func TestAReloadThatFailsChangesNothing(t *testing.T) {
 			t.Errorf("%s: something was taken up", name)
 		}
 	}
-	if n := strings.Count(log.String(), "configuration not reloaded"); n != 7 {
-		t.Errorf("%d of 7 failures are logged: %s", n, log)
+	if n := strings.Count(log.String(), "configuration not reloaded"); n != 8 {
+		t.Errorf("%d of 8 failures are logged: %s", n, log)
 	}
 	s.write(t, twoTrunks, oneRoute)
 	if _, err := p.reload(t.Context(), false); err != nil {

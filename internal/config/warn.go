@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 func (c *Config) warn(d *document) {
 	c.warnUsages(d)
 	c.warnUnused(d)
+	c.warnTwins(d)
 	for i, r := range c.Routes {
 		path := fmt.Sprintf("routes[%d]", i)
 		if len(r.From) == 0 && len(r.Usages) == 0 {
@@ -31,6 +33,31 @@ func (c *Config) warn(d *document) {
 	}
 	if c.Records.File == "" && d.has("records") {
 		d.warn("records", "no call is recorded without a file", "write file, or remove the section")
+	}
+}
+
+// warnTwins finds trunks of one listener that expect calls from the same addresses: all calls enter by the first of them, with
+// its routes. On TLS the name in the certificate may tell them apart.
+func (c *Config) warnTwins(d *document) {
+	type door struct{ listener, source, names string }
+	first := make(map[door]string)
+	for _, name := range slices.Sorted(maps.Keys(c.Trunks)) {
+		t := c.Trunks[name]
+		sources := t.Sources
+		if host, _, err := SplitPeer(t.Peer); err == nil && len(sources) == 0 {
+			if a, err := netip.ParseAddr(host); err == nil {
+				sources = []netip.Prefix{netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())}
+			}
+		}
+		for _, p := range sources {
+			key := door{t.Listener, p.String(), strings.ToLower(strings.Join(slices.Sorted(slices.Values(t.TLSNames)), " "))}
+			if before, twice := first[key]; twice {
+				d.warn("trunks."+name, fmt.Sprintf("calls from %s enter by trunk %s, which expects them on listener %s too", p, before, t.Listener),
+					"give each its own sources, or put one on another listener")
+				break
+			}
+			first[key] = name
+		}
 	}
 }
 

@@ -26,6 +26,9 @@ func TestWhatIsSurelyNotMeantIsWarnedOf(t *testing.T) {
 			"16:5: trunks.gw.register: there is no auth to answer a challenge with; write auth, unless the provider knows us by our address or certificate"},
 		{"a section without keys", broken + "    auth: {user: a, password: b}\n    register:\n      # expires: 1h\n",
 			"17:5: trunks.gw.register: has no keys, and so is not there; write {} for one of defaults, or remove it"},
+		{"two trunks for the same callers", broken + "  gw2: {listener: udp1, peer: '198.51.100.1:5070'}\n  gw3: {listener: udp1, peer: 198.51.100.3, sources: [198.51.100.1]}\n",
+			"16:3: trunks.gw2: calls from 198.51.100.1/32 enter by trunk gw, which expects them on listener udp1 too; give each its own sources, or put one on another listener\n" +
+				"17:3: trunks.gw3: calls from 198.51.100.1/32 enter by trunk gw, which expects them on listener udp1 too; give each its own sources, or put one on another listener"},
 		{"records without a file", broken + "records: {keep: 3}\n", "16:1: records: no call is recorded without a file; write file, or remove the section"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -53,6 +53,7 @@ type Options struct {
 	Relay    Relay
 	Trunks   *trunk.Table
 	Routes   *route.Table
+	Ready    func() bool                    // whether the relay can be spoken to now: OPTIONS are answered with 503 while it cannot; nil: always
 	Resolver trunk.Resolver                 // of names in Contact and c=; nil: the system's
 	Identity func(trunk string) *tls.Config // of connections that are opened for a trunk, where it has its own; asked at New and Reload
 	Node     string                         // begins every local tag and owns the relay's sessions; empty: Config.Node

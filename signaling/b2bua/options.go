@@ -17,7 +17,7 @@ func (b *B2BUA) options(in *guard.Inbound) {
 		b.answer(in, 403, nil)
 		return
 	}
-	if b.draining.Load() {
+	if b.draining.Load() || b.o.Ready != nil && !b.o.Ready() {
 		b.answer(in, 503, retryAfter(b.soon()))
 		return
 	}

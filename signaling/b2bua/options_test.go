@@ -23,6 +23,16 @@ func TestOptionsAreAnsweredToTrunksOnly(t *testing.T) {
 	w.caller.next("403 OPTIONS")
 }
 
+func TestOptionsAreRefusedWhileCallsWouldBe(t *testing.T) {
+	w := newWorld(t)
+	d := &dialog{p: w.caller, to: w.west, callID: "ping", local: "<sip:a@x>;tag=1", remote: "<sip:t@y>", target: "sip:" + w.west.String()}
+	w.b.o.Ready = func() bool { return false } // the relay is away
+	d.other("OPTIONS", "")
+	if res := w.caller.next("503 OPTIONS"); res.get("Retry-After") == "" {
+		t.Errorf("503:\n%s", res.raw)
+	}
+}
+
 func TestTrunksArePolledAndTheirHealthFollows(t *testing.T) {
 	w := newWorld(t, func(c *config.Config, _ *Timers) {
 		edit(c, "gw1", func(tr *config.Trunk) { tr.Options = config.Options{Every: testT1} })

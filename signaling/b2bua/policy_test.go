@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/emiago/sipgo/sip"
+
 	"tandem/internal/config"
 )
 
@@ -226,21 +228,36 @@ func TestNumbersAndNamesAreReencoded(t *testing.T) {
 		edit(c, "gw1", func(tr *config.Trunk) { tr.Domain = "carrier.example" })
 	})
 	a := &dialog{p: w.caller, to: w.west, callID: "enc", local: `"A \"quoted\" <name>" <sip:%2b43%31@x.secret.example;user=phone>;tag=1;epid=ab`,
-		remote: "<sip:z@y>", target: "sip:+43%20123%23;phone-context=secret.example@tandem;user=phone"}
+		remote: "<sip:z@y>", target: "sip:+43%7B123%23;phone-context=secret.example@tandem;user=phone"}
 	a.invite(sdpOf("192.0.2.10", 5000, ""))
 	inv := w.gw1.next("INVITE")
-	if !strings.HasPrefix(inv.start, "INVITE sip:+43%20123%23@carrier.example;user=phone SIP/2.0") {
+	if !strings.HasPrefix(inv.start, "INVITE sip:+43%7B123%23@carrier.example;user=phone SIP/2.0") {
 		t.Errorf("%q", inv.start)
 	}
 	if from := inv.get("From"); !strings.HasPrefix(from, `"A \"quoted\" <name>" <sip:+431@carrier.example;user=phone>;tag=node1.`) || strings.Contains(from, "epid") {
 		t.Errorf("From %s", from)
 	}
-	if to := inv.get("To"); to != "<sip:+43%20123%23@carrier.example>" {
+	if to := inv.get("To"); to != "<sip:+43%7B123%23@carrier.example>" {
 		t.Errorf("To %s", to)
 	}
 	w.gw1.reply(inv, "486 Busy Here", "x", "")
 	a.ackFailure(w.caller.next("486"))
 	w.gone()
+}
+
+func TestSeparatorsDoNotHideANumber(t *testing.T) {
+	for in, want := range map[string]string{
+		"sip:+43-900-1234@x": "+439001234", "sip:+43%20900%201234@x": "+439001234", "sip:1-1-2@x": "112", "sip:(01)555.12@x": "0155512",
+		"tel:+43-900-1234": "+439001234", "sip:anne-marie.b@x": "anne-marie.b", "sip:-@x": "-", "sip:*21*5%23@x": "*21*5#",
+	} {
+		var u sip.Uri
+		if err := sip.ParseUri(in, &u); err != nil {
+			t.Fatal(err)
+		}
+		if got := number(&u); got != want {
+			t.Errorf("%s: %q, want %q", in, got, want)
+		}
+	}
 }
 
 func TestTelUriAndAnonymousCallerAreUnderstood(t *testing.T) {

@@ -2,6 +2,7 @@ package b2bua
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -85,6 +86,8 @@ func (p *ping) event(res *sip.Response, err error) {
 		p.failed(err)
 	case res.StatusCode < 200:
 	case challenged(res) && p.tr.Policy.Auth != nil && p.prove(res):
+	case res.StatusCode == 503 && len(p.addrs) > 1: // one server of several
+		p.failed(errors.New("503"))
 	default:
 		p.tr.AddressWorked(p.addrs[0])
 		p.b.report(p.b.log, p.tr, res)

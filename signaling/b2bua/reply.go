@@ -21,7 +21,11 @@ func (c *call) replied(at *attempt, res *sip.Response, err error) {
 			at.heard = true
 			at.turn.trunk.AddressWorked(at.addr)
 		}
-		if res.StatusCode >= 200 && res.StatusCode != 408 { // a 408 may tell of a callee far behind the peer
+		switch {
+		case res.StatusCode < 200, res.StatusCode == 408: // a 408 may tell of a callee far behind the peer
+		case res.StatusCode == 503 && at.turn.more(at):
+			at.turn.trunk.AddressFailed(at.addr, c.b.o.Now()) // one server of several: the others may well
+		default:
 			c.b.report(c.log, at.leg.trunk, res)
 		}
 		c.heardFrom(at.leg, res)
@@ -300,6 +304,10 @@ func (c *call) refused(at *attempt, res *sip.Response) {
 	}
 	c.failedAs(at, code, translated, cause, reasonPhrase(told))
 	c.said = reasons(res)
+	if told == 503 && code == 503 && t.more(at) { // RFC 3263 section 4.3: as if it could not be reached
+		c.nextAddress(t)
+		return
+	}
 	if told == 603 || code == 603 || !t.trunk.FailsOver(code) { // who declined is not called again by another way
 		c.refuseCaller(code, res)
 		return

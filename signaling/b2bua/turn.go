@@ -13,9 +13,12 @@ import (
 // defaultFailover is how long a trunk may take to send an 18x (Lync: EnableFastFailoverTimer of New-CsTrunkConfiguration).
 const defaultFailover = 10 * time.Second
 
-// maxAddresses of a trunk are tried in one turn. Each gets an equal part of the turn's time while it is silent: of ten
-// seconds that leaves two and a half, which is three INVITEs over UDP.
-const maxAddresses = 4
+// maxAddresses of a trunk are tried in one turn. Those that refuse at once cost no time; of those that are silent maxSilent get an
+// equal part of it: of ten seconds two and a half, which is three INVITEs over UDP.
+const (
+	maxAddresses = 16
+	maxSilent    = 4
+)
 
 // turn is a trunk's turn to take the call. It holds one place of the trunk for as long as it takes: an INVITE to one address
 // after another, a second one without SRTP, and at last the call itself.
@@ -29,6 +32,7 @@ type turn struct {
 	plain  bool             // no SRTP any more: srtp: optional, and the peer refused it
 	wait   time.Duration    // how long the trunk may take to send an 18x
 	until  time.Time        // and when that is over
+	silent int              // addresses that used up their part of it
 }
 
 // nextTrunk gives the next trunk its turn until one takes an INVITE; with none left the caller hears why the last one
@@ -124,6 +128,9 @@ func (c *call) skip(hop route.Hop, why string) {
 	c.log.Info("trunk skipped", "trunk", hop.Trunk, "why", why)
 }
 
+// more tells whether other addresses are left after that of the attempt, which is the one being tried.
+func (t *turn) more(at *attempt) bool { return len(t.addrs) > 1 && t.addrs[0] == at.addr }
+
 // nextAddress goes on with the trunk's next address, or with the next trunk. DNS gave several so that one may be dead.
 func (c *call) nextAddress(t *turn) {
 	if t.addrs = t.addrs[1:]; len(t.addrs) > 0 && c.start(t) {
@@ -137,9 +144,9 @@ func (c *call) nextAddress(t *turn) {
 // share is the part of the turn that its first address gets while it says nothing at all.
 func (t *turn) share(now time.Time) time.Duration {
 	if !t.until.After(now) { // it rang, and then it died: the next address has a time of its own
-		t.until = now.Add(t.wait)
+		t.until, t.silent = now.Add(t.wait), 0
 	}
-	return t.until.Sub(now) / time.Duration(len(t.addrs))
+	return t.until.Sub(now) / time.Duration(min(len(t.addrs), max(1, maxSilent-t.silent)))
 }
 
 // tooSlow leaves an address that was silent, or a trunk that does not ring: it gets its CANCEL, the next one an INVITE. A
@@ -164,6 +171,7 @@ func (c *call) tooSlow(at *attempt) {
 		return
 	}
 	t.trunk.AddressFailed(at.addr, c.b.o.Now())
+	t.silent++
 	c.failed(at, 504, "no answer from this address; the next one gets its turn")
 	c.nextAddress(t)
 }

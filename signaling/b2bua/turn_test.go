@@ -182,6 +182,32 @@ func TestAddressThatCannotBeReachedIsFollowedByTheNextAtOnce(t *testing.T) {
 	})
 }
 
+func TestServerOfAPoolThatAnswers503IsFollowedByTheNextAndTheTrunkStaysUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPaper(t, pooled)
+		p.pool(2)
+		p.invite(0)
+		synctest.Wait()
+		p.answer(0, 503, "x", false)
+		synctest.Wait()
+		if state := p.trunk("b1").State(time.Now()).String(); state != "up" {
+			t.Errorf("one server of two is overloaded, and the trunk is %s", state)
+		}
+		p.answer(1, 503, "x", false)
+		synctest.Wait()
+		if state := p.trunk("b1").State(time.Now()).String(); state != "demoted" {
+			t.Errorf("both are overloaded, and the trunk is %s", state)
+		}
+		p.answer(2, 200, "callee", true)
+		synctest.Wait()
+		p.over(t)
+		r := <-p.records
+		if got := strings.Join(p.tried(&r), ", "); got != "b1 at 0s, b1 at 0s, b2 at 0s" {
+			t.Errorf("%s", got)
+		}
+	})
+}
+
 func TestPeerThatDiesWhileItRingsIsFollowedByTheNextAddressWithATimeOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPaper(t, pooled)

@@ -15,19 +15,28 @@ const (
 )
 
 // number is the user part of a URI in plain characters: unescaped, without parameters (";phone-context=..." names a
-// domain of the other side). Of a tel: URI it is the number without visual separators (RFC 3966 section 5.1.1).
+// domain of the other side). A telephone number loses its visual separators (RFC 3966 section 5.1.1), in a SIP URI too: a
+// rule that refuses +43900 must not let +43-900 pass.
 func number(u *sip.Uri) string {
 	if strings.EqualFold(u.Scheme, "tel") {
 		n, _, _ := strings.Cut(u.Raw(), ";")
-		return clip(strings.Map(func(r rune) rune {
-			if strings.ContainsRune("-.() ", r) {
-				return -1
-			}
-			return r
-		}, unescape(n)), maxUser)
+		return clip(strings.Map(dialled, unescape(n)), maxUser)
 	}
 	user, _, _ := strings.Cut(u.User, ";")
-	return clip(unescape(user), maxUser)
+	if user = unescape(user); strings.Trim(user, "+0123456789*#"+separators) == "" && strings.ContainsAny(user, "0123456789") {
+		user = strings.Map(dialled, user)
+	}
+	return clip(user, maxUser)
+}
+
+const separators = "-.() "
+
+// dialled leaves separators out.
+func dialled(r rune) rune {
+	if strings.ContainsRune(separators, r) {
+		return -1
+	}
+	return r
 }
 
 // unescape resolves %HH (RFC 3261 section 19.1.2). A broken escape stays as it is.
