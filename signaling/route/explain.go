@@ -65,7 +65,7 @@ func (t *Table) Explain(q Question, live Board) (Explanation, error) {
 	if err := t.complete(&q); err != nil {
 		return Explanation{}, err
 	}
-	p := t.Plan(Call{Trunk: q.Trunk, Called: q.To, Caller: q.From}, q.assume(live), nil)
+	p := t.answer(&q, q.assume(live), nil)
 	e := Explanation{
 		Question: q, Live: live != nil, Called: p.Called, Caller: p.Caller, Route: p.Route, Emergency: p.Emergency,
 		Steps: filled(p.Steps), NotAsked: filled(t.notAsked(q.Trunk, &p)), Hops: []Sent{}, Skips: filled(p.Skips), Code: p.Code, Why: p.Why,
@@ -76,6 +76,16 @@ func (t *Table) Explain(q Question, live Board) (Explanation, error) {
 		e.Hops = append(e.Hops, sent)
 	}
 	return e, nil
+}
+
+// answer plans the call of a question. A call takes a place on the trunk by which it enters, too: without one it is refused,
+// as it would be by the node.
+func (t *Table) answer(q *Question, board Board, random Random) Plan {
+	p := t.Plan(Call{Trunk: q.Trunk, Called: q.To, Caller: q.From}, board, random)
+	if v, ok := board(q.Trunk); ok && v.Full != "" && !p.Emergency && len(p.Hops) > 0 {
+		p.Hops, p.Code, p.Why = nil, 503, fmt.Sprintf("trunk %s, by which the call enters: %s", q.Trunk, v.Full)
+	}
+	return p
 }
 
 // filled makes an empty list of none.

@@ -78,6 +78,7 @@ func TestARefusalIsExplained(t *testing.T) {
 		{"another caller", Question{Trunk: "pbx", From: "x", To: "0222"}, []string{`caller "x" does not match ^\+43155200$`}},
 		{"too long a number", Question{Trunk: "pbx", To: strings.Repeat("1", 300)}, []string{"the call was refused before any route", "Refused with 414: the called number has 300 bytes"}},
 		{"all full", Question{Trunk: "pbx", To: "0222", Full: []string{"gw1", "gw2", "gw3"}}, []string{"gw1  left out: it is full", "Refused with 503: no trunk of route national can be used."}},
+		{"no place on the trunk by which it enters", Question{Trunk: "pbx", To: "0222", Full: []string{"pbx"}}, []string{"Refused with 503: trunk pbx, by which the call enters: it is full."}},
 		{"a shuffled route", Question{Trunk: "teams", To: "+4"}, []string{"to gw1, both, heavy in any order", "gw1 (weight 1), gw2 (weight 7), gw3 (weight 2): drawn by weight for each call",
 			"(drawn for each call: route out)", "If all of them fail"}},
 		{"rest", Question{Trunk: "gw2", To: "8", Resting: []string{"gw2"}, Demoted: []string{"gw1"}}, []string{"but gw1 demoted, gw2 resting.", "gw2  left out: it asked for rest, 1m0s more"}},

@@ -70,7 +70,7 @@ func unequal(want []cases.Hop, orders [][]Hop) []Wrong {
 
 // plan decides the call of a question without a running node.
 func (t *Table) plan(q Question, random Random) Plan {
-	return t.Plan(Call{Trunk: q.Trunk, Called: q.To, Caller: q.From}, q.assume(nil), random)
+	return t.answer(&q, q.assume(nil), random)
 }
 
 // dice returns the i-th dice of a case: first the two extremes, of which every two equals give different orders.
