@@ -175,7 +175,9 @@ func TestOfferDuringTheWaitAfterAGlareIsAnsweredIfItConcernsOneSide(t *testing.T
 
 func TestMediaTimeoutOfARelayThatStoodStillEndsNothing(t *testing.T) {
 	w := newWorld(t)
+	w.relay.mu.Lock()
 	w.relay.silent = 20 // ms, when it is asked again
+	w.relay.mu.Unlock()
 	k := w.call()
 	w.b.MediaEvent(control.EventTimeout, control.Event{Session: w.relay.opened(0).ID, Leg: "b", SilentMS: 60000})
 	done := make(chan struct{})

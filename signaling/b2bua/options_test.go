@@ -26,7 +26,7 @@ func TestOptionsAreAnsweredToTrunksOnly(t *testing.T) {
 func TestOptionsAreRefusedWhileCallsWouldBe(t *testing.T) {
 	w := newWorld(t)
 	d := &dialog{p: w.caller, to: w.west, callID: "ping", local: "<sip:a@x>;tag=1", remote: "<sip:t@y>", target: "sip:" + w.west.String()}
-	w.b.o.Ready = func() bool { return false } // the relay is away
+	w.away.Store(true)
 	d.other("OPTIONS", "")
 	if res := w.caller.next("503 OPTIONS"); res.get("Retry-After") == "" {
 		t.Errorf("503:\n%s", res.raw)

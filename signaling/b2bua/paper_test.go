@@ -60,6 +60,13 @@ func (*paperTx) Terminate()                    {}
 func (*paperTx) Done() <-chan struct{}         { return nil }
 func (*paperTx) Err() error                    { return nil }
 
+// count is how many requests were sent.
+func (s *paperStack) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sent)
+}
+
 // at is the n-th request that was sent, modulo their number; nil without any.
 func (s *paperStack) at(n int) *paperTx {
 	s.mu.Lock()
@@ -83,18 +90,24 @@ func (s *paperStack) end() {
 	}
 }
 
-// paperNames is a DNS of A records alone.
-type paperNames map[string][]netip.Addr
+// paperNames is a DNS of A records alone: a pool has as many addresses as its name says.
+type paperNames struct{}
+
+const poolName = "pool%d.example.net"
 
 func (paperNames) Services(context.Context, string) ([]names.Service, time.Duration, error) {
 	return nil, time.Hour, names.ErrNone
 }
 
-func (n paperNames) Addresses(_ context.Context, host string) ([]netip.Addr, time.Duration, error) {
-	if len(n[host]) == 0 {
+func (paperNames) Addresses(_ context.Context, host string) (list []netip.Addr, ttl time.Duration, err error) {
+	var n int
+	if _, err := fmt.Sscanf(host, poolName, &n); err != nil {
 		return nil, time.Hour, names.ErrNone
 	}
-	return n[host], time.Hour, nil
+	for i := range n {
+		list = append(list, netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", 101+i)))
+	}
+	return list, time.Hour, nil
 }
 
 func (paperNames) Local(string) []netip.Addr { return nil }
@@ -102,7 +115,6 @@ func (paperNames) Local(string) []netip.Addr { return nil }
 // paper is a B2BUA between two trunks without a network.
 type paper struct {
 	cfg     *config.Config
-	dns     paperNames
 	records chan CallRecord
 	b       *B2BUA
 	stack   *paperStack
@@ -115,7 +127,7 @@ type paper struct {
 
 // reload takes another config up, as the call plane does.
 func (p *paper) reload(t *testing.T, cfg *config.Config) {
-	trunks, err := trunk.New(cfg, p.dns, nil)
+	trunks, err := trunk.New(cfg, paperNames{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +140,7 @@ func newPaper(t *testing.T, change ...func(*config.Config)) *paper {
 }
 
 func newLoggedPaper(t *testing.T, log *slog.Logger, change ...func(*config.Config)) *paper {
-	p := &paper{stack: &paperStack{}, relay: newFakeRelay(), seq: 1, dns: paperNames{}, records: make(chan CallRecord, 1024)}
+	p := &paper{stack: &paperStack{}, relay: newFakeRelay(), seq: 1, records: make(chan CallRecord, 1024)}
 	listener := config.Listener{Transport: "udp", Address: netip.MustParseAddrPort("192.0.2.1:5060")}
 	tr := func(peer string) config.Trunk {
 		return config.Trunk{Listener: "l", Peer: peer, Network: "n", Sources: []netip.Prefix{netip.MustParsePrefix(peer + "/32")},
@@ -144,7 +156,7 @@ func newLoggedPaper(t *testing.T, log *slog.Logger, change ...func(*config.Confi
 		f(cfg)
 	}
 	p.cfg = cfg
-	trunks, err := trunk.New(cfg, p.dns, nil)
+	trunks, err := trunk.New(cfg, paperNames{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

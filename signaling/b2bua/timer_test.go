@@ -102,15 +102,15 @@ func TestWeRefreshAfterHalfOfTheInterval(t *testing.T) {
 				p := timed(t, sip.NewHeader("Session-Expires", "1800;refresher=uac"), sip.NewHeader("Allow", tt.allow))
 				first := string(p.stack.last().req.Body())
 				for range 3 {
-					n := len(p.stack.sent)
+					n := p.stack.count()
 					time.Sleep(15*time.Minute - time.Second)
-					if len(p.stack.sent) != n {
+					if p.stack.count() != n {
 						t.Fatalf("%s too early", p.stack.last().req.Method)
 					}
 					time.Sleep(time.Second)
 					synctest.Wait()
 					tx := p.stack.last()
-					if string(tx.req.Method) != tt.method || len(p.stack.sent) != n+1 || values(tx.req, "Session-Expires")[0] != "1800;refresher=uac" {
+					if string(tx.req.Method) != tt.method || p.stack.count() != n+1 || values(tx.req, "Session-Expires")[0] != "1800;refresher=uac" {
 						t.Fatalf("refresh:\n%s", tx.req)
 					}
 					if got := string(tx.req.Body()); tt.method == "INVITE" && got != first {
@@ -151,7 +151,7 @@ func TestRefreshThatMeetsNobodyEndsTheCall(t *testing.T) {
 			p := timed(t, sip.NewHeader("Session-Expires", "1800;refresher=uac"), sip.NewHeader("Allow", "INVITE, UPDATE"))
 			time.Sleep(15 * time.Minute)
 			synctest.Wait()
-			p.answer(len(p.stack.sent)-1, code, "callee", false)
+			p.answer(p.stack.count()-1, code, "callee", false)
 			synctest.Wait()
 			if r := <-p.records; r.By != byUs {
 				t.Errorf("record %+v", r)

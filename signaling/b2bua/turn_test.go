@@ -82,15 +82,11 @@ func TestEveryKindOf18xStopsTheTenSeconds(t *testing.T) {
 	}
 }
 
-// pool gives trunk b1 so many addresses of its own, 192.0.2.101 and on.
-func (p *paper) pool(n int) {
-	for i := range n {
-		p.dns["gw.example.net"] = append(p.dns["gw.example.net"], netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", 101+i)))
+// pooled gives trunk b1 so many addresses, 192.0.2.101 and on.
+func pooled(n int) func(*config.Config) {
+	return func(c *config.Config) {
+		edit(c, "b1", func(tr *config.Trunk) { tr.Peer = fmt.Sprintf(poolName, n) })
 	}
-}
-
-func pooled(c *config.Config) {
-	edit(c, "b1", func(tr *config.Trunk) { tr.Peer = "gw.example.net" })
 }
 
 // tried are the addresses of b1 that were tried, in their order, and of all trunks when.
@@ -108,8 +104,7 @@ func TestSilentAddressesShareTheTimeOfTheirTrunk(t *testing.T) {
 		9: "b1 at 0s, b1 at 2.5s, b1 at 5s, b1 at 7.5s, b2 at 10s", // maxAddresses of them
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			p := newPaper(t, pooled)
-			p.pool(n)
+			p := newPaper(t, pooled(n))
 			p.invite(0)
 			time.Sleep(30 * time.Second)
 			synctest.Wait()
@@ -131,8 +126,7 @@ func TestSilentAddressesShareTheTimeOfTheirTrunk(t *testing.T) {
 
 func TestAddressThatSaid100KeepsTheCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPaper(t, pooled)
-		p.pool(2)
+		p := newPaper(t, pooled(2))
 		p.invite(0)
 		synctest.Wait()
 		p.answer(0, 100, "", false)
@@ -148,8 +142,7 @@ func TestAddressThatSaid100KeepsTheCall(t *testing.T) {
 
 func TestAddressThatCannotBeReachedIsFollowedByTheNextAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPaper(t, pooled)
-		p.pool(2)
+		p := newPaper(t, pooled(2))
 		p.invite(0)
 		synctest.Wait()
 		for n := range 2 {
@@ -184,8 +177,7 @@ func TestAddressThatCannotBeReachedIsFollowedByTheNextAtOnce(t *testing.T) {
 
 func TestServerOfAPoolThatAnswers503IsFollowedByTheNextAndTheTrunkStaysUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPaper(t, pooled)
-		p.pool(2)
+		p := newPaper(t, pooled(2))
 		p.invite(0)
 		synctest.Wait()
 		p.answer(0, 503, "x", false)
@@ -210,8 +202,7 @@ func TestServerOfAPoolThatAnswers503IsFollowedByTheNextAndTheTrunkStaysUp(t *tes
 
 func TestPeerThatDiesWhileItRingsIsFollowedByTheNextAddressWithATimeOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPaper(t, pooled)
-		p.pool(2)
+		p := newPaper(t, pooled(2))
 		p.invite(0)
 		synctest.Wait()
 		p.answer(0, 180, "callee", false)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +40,8 @@ type world struct {
 	caller *peer
 	gw1    *peer
 	gw2    *peer
+
+	away atomic.Bool // the relay cannot be spoken to
 
 	kept chan CallRecord // records of calls that ended
 }
@@ -95,7 +98,7 @@ func (w *world) open(timers Timers) {
 	}
 	w.b, err = New(Options{
 		Config: w.cfg, Stack: w.stack, Relay: w.relay, Trunks: w.trunks, Routes: route.New(w.cfg),
-		Resolver: w, OnRecord: func(r CallRecord) { w.kept <- r }, Log: log, Timers: timers,
+		Ready: func() bool { return !w.away.Load() }, Resolver: w, OnRecord: func(r CallRecord) { w.kept <- r }, Log: log, Timers: timers,
 	})
 	if err != nil {
 		t.Fatal(err)

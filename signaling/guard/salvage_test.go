@@ -3,17 +3,18 @@ package guard
 import (
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
 func TestStrangerGetsNoAnswerToWhatIsNoSIP(t *testing.T) {
-	known := false
-	s := serve(t, Options{Listeners: udpOnly(), Known: func(string, netip.Addr) bool { return known }})
+	var known atomic.Bool
+	s := serve(t, Options{Listeners: udpOnly(), Known: func(string, netip.Addr) bool { return known.Load() }})
 	p := dialPeer(t, s.Address("u"))
 	bad := strings.Replace(message("OPTIONS", "z9hG4bKsalvage", p.addr()), "To: <sip:bob@example.net>", "To: \"B <sip:bob@example.net>", 1)
 	p.send(bad)
 	until(t, "it is dropped", func() bool { return s.Stats().Of(Unparsable) == 1 })
-	known = true
+	known.Store(true)
 	p.send(bad)
 	if res := p.recv(); status(res) != "400" || field(res, "Call-ID") != "call-z9hG4bKsalvage" || field(res, "CSeq") != "1 OPTIONS" ||
 		!strings.Contains(field(res, "To"), ";tag=") {
