@@ -29,9 +29,10 @@ const (
 
 // Tandem is `tandem relay` with one worker.
 type Tandem struct {
-	Binary   string // path of the tandem binary
-	Engine   string // sockets, funnel, auto
-	Sessions int    // most sessions at once
+	Binary   string        // path of the tandem binary
+	Engine   string        // sockets, funnel, auto
+	Sessions int           // most sessions at once
+	Poll     time.Duration // media.poll
 
 	dir     string
 	process *rig.Process
@@ -116,10 +117,11 @@ metrics: {relay: "off", sip: "off"}
 media:
   engine: %s
   workers: 1
+  poll: %s
   sessions: %d
   networks:
     %s: {addresses: [%s], ports: %d-%d}
-`, socket, t.Engine, t.Sessions+spare, network, list, FirstPort, LastPort)
+`, socket, t.Engine, t.Poll, t.Sessions+spare, network, list, FirstPort, LastPort)
 }
 
 // dial waits until the relay answers, or ended.

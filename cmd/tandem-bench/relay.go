@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"tandem/bench/load"
 	"tandem/bench/report"
@@ -15,15 +16,16 @@ import (
 // relayCmd measures packets.
 type relayCmd struct {
 	bench
-	Engine  string  `default:"auto" help:"Engine of the relay: auto, xdp, funnel, sockets."`
-	Mode    string  `default:"both" enum:"rtp,srtp,both" help:"rtp: both legs plain. srtp: both secure, with different keys. both: one of each."`
-	Streams int     `default:"2000" help:"Directions with traffic; two are a call."`
-	Rate    float64 `xor:"rate" help:"Packets per second, all streams together."`
-	Search  bool    `xor:"rate" help:"Search the lossless rate of each side, then compare at 90 % of the lower one; the default without --rate."`
-	Rival   string  `placeholder:"rtpengine[:PATH]" help:"Measure this one beside it, in turn."`
-	Rounds  int     `help:"How often each side has its turn; default 5, with --quick 1."`
-	Quick   bool    `help:"A look within 50 s: short runs, coarse search."`
-	JSON    bool    `name:"json" help:"Print JSON instead of a table."`
+	Engine  string        `default:"auto" help:"Engine of the relay: auto, xdp, funnel, sockets."`
+	Mode    string        `default:"both" enum:"rtp,srtp,both" help:"rtp: both legs plain. srtp: both secure, with different keys. both: one of each."`
+	Streams int           `default:"2000" help:"Directions with traffic; two are a call."`
+	Rate    float64       `xor:"rate" help:"Packets per second, all streams together."`
+	Search  bool          `xor:"rate" help:"Search the lossless rate of each side, then compare at 90 % of the lower one; the default without --rate."`
+	Rival   string        `placeholder:"rtpengine[:PATH]" help:"Measure this one beside it, in turn."`
+	Rounds  int           `help:"How often each side has its turn; default 5, with --quick 1."`
+	Poll    time.Duration `help:"The relay's media.poll: how far apart its worker looks at the device itself; 0: it is woken."`
+	Quick   bool          `help:"A look within 50 s: short runs, coarse search."`
+	JSON    bool          `name:"json" help:"Print JSON instead of a table."`
 }
 
 const rounds = 5 // by default: the least of which a median means something
@@ -53,7 +55,7 @@ func (c *relayCmd) compare(ctx context.Context, s streams) (*report.Comparison, 
 	if err != nil {
 		return nil, err
 	}
-	ours := &subject.Tandem{Binary: binary, Engine: c.Engine, Sessions: c.Streams / 2}
+	ours := &subject.Tandem{Binary: binary, Engine: c.Engine, Sessions: c.Streams / 2, Poll: c.Poll}
 	var theirs *rival.Rtpengine
 	var other subject.Subject
 	if c.Rival != "" {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"time"
 
 	"tandem/internal/config"
 	"tandem/relay/netio"
@@ -24,30 +23,6 @@ func engines() []engine {
 		{config.EngineFunnel, netio.OpenFunnel},
 		{config.EngineSockets, netio.OpenSockets},
 	}
-}
-
-// xdpVariable is the environment variable that chooses between the ways to wait that the engine xdp has, for who measures them:
-// words with commas between. Unset is the default.
-const xdpVariable = "TANDEM_XDP"
-
-// xdpOptions reads the variable's words: "paced", and "poll=DURATION".
-func xdpOptions(words string) (o netio.XDPOptions, err error) {
-	for word := range strings.SplitSeq(words, ",") {
-		length, poll := strings.CutPrefix(word, "poll=")
-		switch {
-		case word == "":
-		case word == "paced":
-			o.Paced = true
-		case poll:
-			o.BusyPoll, err = time.ParseDuration(length)
-		default:
-			err = errors.New("unknown word")
-		}
-		if err != nil {
-			return o, fmt.Errorf("%s: %q: %w; use paced and poll=DURATION", xdpVariable, word, err)
-		}
-	}
-	return o, nil
 }
 
 // chooseEngine returns what opens the engine asked for. Auto takes the first that opens, and the log says why a better one

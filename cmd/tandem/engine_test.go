@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"tandem/relay/netio"
 	"tandem/relay/netio/fake"
@@ -56,23 +55,5 @@ func TestAutoTakesTheFirstEngineThatOpensAndSaysWhyNotABetterOne(t *testing.T) {
 				t.Errorf("said %q, want %q", said, c.want)
 			}
 		})
-	}
-}
-
-func TestTheEnvironmentChoosesHowTheXDPEngineWaits(t *testing.T) {
-	for words, want := range map[string]netio.XDPOptions{
-		"":                {},
-		"paced":           {Paced: true},
-		"poll=20us":       {BusyPoll: 20 * time.Microsecond},
-		"paced,poll=50us": {Paced: true, BusyPoll: 50 * time.Microsecond},
-	} {
-		if got, err := xdpOptions(words); err != nil || got != want {
-			t.Errorf("%q: %+v, %v", words, got, err)
-		}
-	}
-	for _, words := range []string{"fast", "poll=", "poll=soon", "paced,warp"} {
-		if o, err := xdpOptions(words); err == nil || !strings.Contains(err.Error(), "TANDEM_XDP") {
-			t.Errorf("%q: %+v, %v", words, o, err)
-		}
 	}
 }

@@ -31,6 +31,8 @@ type commands struct {
 	Ctl  ctlCmd  `cmd:"" help:"Ask a running node by one method of its sockets, or list the methods."`
 	Demo demoCmd `cmd:"" help:"Place a real call through Tandem on loopback and report what was heard."`
 
+	KeepDevices keepDevicesCmd `cmd:"" hidden:"" help:"For the relay's own use: put devices back when it has ended."`
+
 	Version kong.VersionFlag `help:"Print the version."`
 }
 

@@ -33,9 +33,6 @@ func probe(w io.Writer, cfg *config.Config, known []engine) error {
 		fmt.Fprintln(w, "ports      net.ipv4.ip_local_reserved_ports is empty: other programs may take media ports, which are then not leased")
 	}
 	o := engineOptions(cfg)
-	if o.XDP, err = xdpOptions(os.Getenv(xdpVariable)); err != nil {
-		return err
-	}
 	findings, err := netio.Examine(o)
 	if err != nil {
 		return err
@@ -85,7 +82,7 @@ func try(w io.Writer, cfg *config.Config, e engine) (bool, error) {
 
 // engineOptions are what the relay itself would open an engine with.
 func engineOptions(cfg *config.Config) netio.Options {
-	o := netio.Options{Workers: cfg.Media.Workers, RcvBuf: cfg.Media.Buffer}
+	o := netio.Options{Workers: cfg.Media.Workers, RcvBuf: cfg.Media.Buffer, Poll: cfg.Media.Poll}
 	for _, text := range mediaAddresses(cfg) {
 		o.Addresses = append(o.Addresses, netip.MustParseAddr(text))
 	}

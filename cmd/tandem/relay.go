@@ -57,6 +57,7 @@ type relayPlane struct {
 	relay   *relay.Relay
 	server  *control.Server
 	metrics *metrics.Endpoint
+	keeper  *keeper // nil: there is nothing to put back
 }
 
 // spareThreads beside the workers keep collector and control from taking a worker's turn, which costs it milliseconds.
@@ -79,6 +80,9 @@ func openRelay(cfg *config.Config, log *slog.Logger) (*relayPlane, error) {
 	if p.relay, err = relay.Open(o); err != nil {
 		return nil, err
 	}
+	if p.keeper, err = keepPolled(cfg, log); err != nil {
+		return nil, errors.Join(err, p.relay.Close())
+	}
 	so, err := serverOptions(&cfg.Control, log)
 	if err == nil {
 		so.Handler, so.OnClose = p.relay, p.relay.Gone
@@ -88,7 +92,7 @@ func openRelay(cfg *config.Config, log *slog.Logger) (*relayPlane, error) {
 		if errors.Is(err, fs.ErrPermission) {
 			err = fmt.Errorf("%w; choose a path of your own with control.socket or --socket", err)
 		}
-		return nil, errors.Join(err, p.relay.Close())
+		return nil, errors.Join(err, p.relay.Close(), p.keeper.Close())
 	}
 	go func() {
 		if err := p.server.Serve(); err != nil {
@@ -96,7 +100,7 @@ func openRelay(cfg *config.Config, log *slog.Logger) (*relayPlane, error) {
 		}
 	}()
 	if p.metrics, err = metrics.Serve(cfg.Metrics.Relay, metrics.NewRelay(version, p.relay.Stats)); err != nil {
-		return nil, errors.Join(err, p.server.Close(), p.relay.Close())
+		return nil, errors.Join(err, p.server.Close(), p.relay.Close(), p.keeper.Close())
 	}
 	log.Info("relay ready", "engine", p.relay.Engine(), "workers", o.Workers, "sessions", o.Sessions, "open_files", files,
 		"socket", cfg.Control.Socket, "metrics", p.metrics.Address())
@@ -105,7 +109,7 @@ func openRelay(cfg *config.Config, log *slog.Logger) (*relayPlane, error) {
 
 // Close ends the sessions and gives everything back.
 func (p *relayPlane) Close() error {
-	return errors.Join(p.server.Close(), p.metrics.Close(), p.relay.Close())
+	return errors.Join(p.server.Close(), p.metrics.Close(), p.relay.Close(), p.keeper.Close())
 }
 
 // relayOptions turns the media part of the configuration into the relay's options.
@@ -124,12 +128,8 @@ func relayOptions(cfg *config.Config, log *slog.Logger) (relay.Options, error) {
 	if err != nil {
 		return o, err
 	}
-	xdp, err := xdpOptions(os.Getenv(xdpVariable))
-	if err != nil {
-		return o, err
-	}
 	o.Open = func(eo netio.Options) (netio.Engine, error) {
-		eo.RcvBuf, eo.XDP = m.Buffer, xdp
+		eo.RcvBuf, eo.Poll = m.Buffer, m.Poll
 		return open(eo)
 	}
 	names := make([]string, 0, len(m.Networks))

@@ -25,6 +25,8 @@ const (
 	maxDSCP    = 63        // six bits (RFC 2474)
 	minBuffer  = 4 << 10   // the least that holds a few packets with the kernel's overhead
 	maxBuffer  = 1 << 30   // the kernel doubles it, and counts it in an int
+	minPoll    = 20 * time.Microsecond // what a timer costs
+	maxPoll    = 10 * time.Millisecond // half of the time between two packets of a call
 	minRecords = 64 << 10  // bytes of a file of records: some dozens of calls
 	maxRecords = 2_000_000_000
 	maxKept    = 1000 // full files of records
@@ -136,6 +138,12 @@ func (m *Media) check(d *document) {
 	d.oneOf("media.engine", m.Engine, EngineAuto, EngineSockets, EngineFunnel, EngineXDP)
 	if m.Buffer != 0 {
 		d.between("media.receive_buffer", m.Buffer, minBuffer, maxBuffer)
+	}
+	if m.Poll != 0 {
+		d.within("media.poll", m.Poll, minPoll, maxPoll)
+		if m.Engine == EngineSockets {
+			d.fail("media.poll", "does nothing with the engine sockets", "leave it out, or choose another engine")
+		}
 	}
 	d.between("media.workers", m.Workers, 1, maxWorkers)
 	d.between("media.sessions", m.Sessions, 1, maxAny)

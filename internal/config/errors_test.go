@@ -271,14 +271,15 @@ func TestRelayAndProcessSettingsAreBounded(t *testing.T) {
 			"16:34: metrics.sip: of: is no listening address; write it as 127.0.0.1:9640, or off"},
 		{"metrics on one address", broken + "metrics: {sip: '127.0.0.1:9640'}\n",
 			"16:16: metrics.sip: 127.0.0.1:9640: the relay and sip endpoints have the same address; give each its own port, or off"},
-		{"media", "media:\n  engine: dpdk\n  workers: 0\n  receive_buffer: 9\n  timeouts: {initial: 0s, running: -1s, orphan: 99h}\n  ports: {prefer: 2s}\n" + strings.TrimPrefix(broken, "media:\n"),
+		{"media", "media:\n  engine: dpdk\n  workers: 0\n  receive_buffer: 9\n  poll: 1s\n  timeouts: {initial: 0s, running: -1s, orphan: 99h}\n  ports: {prefer: 2s}\n" + strings.TrimPrefix(broken, "media:\n"),
 			"2:11: media.engine: dpdk: is none of the words known here; write auto, sockets, funnel or xdp\n" +
 				"3:12: media.workers: 0: is out of range; write 1 to 255\n" +
 				"4:19: media.receive_buffer: 9: is out of range; write 4096 to 1073741824\n" +
-				"5:23: media.timeouts.initial: 0s: is out of range; write 1s to 1h\n" +
-				"5:36: media.timeouts.running: -1s: is out of range; write 1s to 24h\n" +
-				"5:49: media.timeouts.orphan: 99h: is out of range; write 1s to 24h\n" +
-				"6:19: media.ports.prefer: 2s: ports would rest 2s by preference but 5s in need; make prefer at least as long as never"},
+				"5:9: media.poll: 1s: is out of range; write 20µs to 10ms\n" +
+				"6:23: media.timeouts.initial: 0s: is out of range; write 1s to 1h\n" +
+				"6:36: media.timeouts.running: -1s: is out of range; write 1s to 24h\n" +
+				"6:49: media.timeouts.orphan: 99h: is out of range; write 1s to 24h\n" +
+				"7:19: media.ports.prefer: 2s: ports would rest 2s by preference but 5s in need; make prefer at least as long as never"},
 		{"limits", inSIP("  fqdn: a_b..c\n  user_agent: \"a\\r\\nb\"\n  limits: {calls: 0, connections: 10, connections_per_source: 11, message_bytes: 100}\n"),
 			"5:9: sip.fqdn: a_b..c: is no host name; write it as sbc.example.com\n" +
 				"6:15: sip.user_agent: \"a\\r\\nb\": is not of the right form; use 1 to 128 printable ASCII characters\n" +

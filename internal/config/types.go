@@ -59,6 +59,7 @@ type Media struct {
 	Sessions int                `yaml:"sessions"` // most sessions at once; default 10000
 	Networks map[string]Network `yaml:"networks"`
 	Buffer   int                `yaml:"receive_buffer"` // bytes of a receive socket's buffer; 0 (default): the engine's own
+	Poll     time.Duration      `yaml:"poll"`           // a worker with steady traffic looks at its devices itself, at most so far apart; 0 (default): it is woken
 	Timeouts MediaTimeouts      `yaml:"timeouts"`
 	Ports    PortRest           `yaml:"ports"`
 }

@@ -27,7 +27,7 @@ func Examine(o Options) ([]nic.Finding, error) {
 		if d.Loopback || !d.Ethernet {
 			continue
 		}
-		all = append(all, nic.Examine(d, nic.Needs{Workers: o.Workers, Longest: xsk.Longest - ethernetSize, Polls: o.XDP.BusyPoll > 0}, os.DirFS("/"))...)
+		all = append(all, nic.Examine(d, nic.Needs{Workers: o.Workers, Longest: xsk.Longest - ethernetSize, Polls: o.Poll > 0}, os.DirFS("/"))...)
 		locked += uint64(d.Queues) * xsk.Locked
 	}
 	return append(all, examineLimit(locked)...), nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,8 +28,9 @@ type funnel struct {
 	steer   *steer.Steer
 	hops    *hop.Table
 	queues  []*funnelQueue
-	leave   []egress // devices that frames leave by otherwise than by the packet socket; none here, see xdp
-	granted int      // receive buffer of the smallest of the queues' sockets, in bytes
+	leave   []egress      // devices that frames leave by otherwise than by the packet socket; none here, see xdp
+	poll    time.Duration // the longest nap of a worker; 0: it never polls
+	granted int           // receive buffer of the smallest of the queues' sockets, in bytes
 }
 
 // portRcvBuf is the receive buffer of a port's own socket: as small as the kernel makes one. Nothing comes to it.
@@ -40,8 +42,11 @@ const portRcvBuf = 1
 // that is open works.
 func OpenFunnel(o Options) (Engine, error) {
 	e, err := openFunnel("funnel", &o)
+	if err == nil && o.Poll > 0 {
+		err = e.startPolling(&o)
+	}
 	if err != nil {
-		return nil, err // not e, which is a nil pointer and no nil interface
+		return nil, err // not e, which may be a nil pointer and no nil interface
 	}
 	return e, nil
 }
@@ -62,6 +67,7 @@ func openFunnel(name string, o *Options) (*funnel, error) {
 		portSockets: portSockets{addresses: o.Addresses, registry: o.Registry, rcvBuf: portRcvBuf},
 		title:       name,
 		udp:         o.UDP,
+		poll:        o.Poll,
 		slots:       makeSlotTable(o.Addresses),
 	}
 	if err := e.open(o); err != nil {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/relay/netio/xsk"
 )
 
 const (
@@ -120,6 +122,40 @@ func openPacketSocket() (int, error) {
 		return -1, errors.Join(err, unix.Close(fd))
 	}
 	return fd, nil
+}
+
+// startPolling makes the queues' sockets poll the device that their datagrams come from. A socket learns its device from the first
+// datagram, once and for all, and the probe's was nobody's: the sockets are opened anew.
+func (e *funnel) startPolling(o *Options) error {
+	for _, q := range e.queues {
+		if err := q.startPolling(o.RcvBuf); err != nil {
+			return errors.Join(fmt.Errorf("open %s engine: queue %d: %w", e.title, q.number, err), e.Close())
+		}
+	}
+	return nil
+}
+
+func (q *funnelQueue) startPolling(rcvBuf int) error {
+	old := q.inputs
+	q.inputs = nil
+	for i := range old {
+		q.unwatch(old[i].fd)
+		if err := q.registry.Close(old[i].name); err != nil {
+			return err
+		}
+	}
+	for _, ipv6 := range []bool{false, true} {
+		if !q.engine.anySlot(ipv6) {
+			continue
+		}
+		if err := q.openInput(ipv6, rcvBuf); err != nil {
+			return err
+		}
+		if err := xsk.BusyPoll(q.inputs[len(q.inputs)-1].fd); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // reportRcvBuf tells the operator about the one buffer that all calls of a worker share.

@@ -30,6 +30,8 @@ type funnelQueue struct {
 	own     ownSockets         // worker only
 	events  [4]unix.EpollEvent // worker only: more than there are
 	stats   QueueStats         // worker only
+	pace    pace               // worker only
+	sharp   bool               // worker only: the thread's timers are exact
 
 	section section // what Unbind awaits
 }
@@ -51,6 +53,7 @@ func openFunnelQueue(e *funnel, number, workers, rcvBuf int) (*funnelQueue, erro
 		slab:   make([]byte, 2*BatchSize*bufferSize),
 		out:    newSendMessages(),
 		own:    makeOwnSockets(workers),
+		pace:   pace{longest: e.poll},
 	}
 	q.in = newReceiveMessages(q.slab)
 	if err := q.openWaiting(e.registry, number); err != nil {
@@ -88,7 +91,9 @@ func (q *funnelQueue) Recv(b *Batch, wait time.Duration) error {
 		if q.closed.Load() {
 			return fmt.Errorf("queue %d: receive: %w", q.number, ErrClosed)
 		}
+		q.nap()
 		q.look(b)
+		q.pace.found(b.N)
 		if b.N > 0 || woken {
 			return nil
 		}
@@ -96,11 +101,27 @@ func (q *funnelQueue) Recv(b *Batch, wait time.Duration) error {
 		if left <= 0 {
 			return nil
 		}
+		if q.pace.steady || q.pace.begin(Now()) {
+			continue
+		}
 		var err error
 		if woken, err = q.await(left); err != nil {
 			return err
 		}
 	}
+}
+
+// nap sleeps until the next look is due, if the traffic is steady.
+func (q *funnelQueue) nap() {
+	length := q.pace.nap()
+	if length == 0 {
+		return
+	}
+	if !q.sharp {
+		sharpenTimers()
+		q.sharp = true
+	}
+	nap(int64(length))
 }
 
 // look takes what the sockets have, up to what is free in the batch. Which family comes first alternates, so that neither starves the other.

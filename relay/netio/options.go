@@ -12,7 +12,7 @@ const (
 	maxAddresses = 256 // each costs a port table of 1 MB or more
 	maxWorkers   = 255 // more than any machine this runs on; beyond is a mistake in the configuration
 
-	maxBusyPoll = 10 * time.Millisecond // a worker that polls does nothing else
+	maxPoll = 10 * time.Millisecond // half of the time between two packets of a call
 )
 
 // Options are what opening an engine needs to know.
@@ -24,6 +24,10 @@ type Options struct {
 	UDP       []bool       // by slot: what leaves by this address takes the UDP socket, whatever the engine; nil: none
 	Log       *slog.Logger // what an operator should know: buffers, routes lost; nil: nothing is logged
 	XDP       XDPOptions   // what only the engine xdp looks at
+
+	// Poll is how far apart a worker with steady traffic looks at its devices at most, by the clock (busy polling, SO_BUSY_POLL of
+	// socket(7)), instead of being woken for each group of packets; 0: never. Not for the engine sockets.
+	Poll time.Duration
 }
 
 // XDPOptions choose between ways that the engine xdp has. The zero value is a good choice.
@@ -31,11 +35,6 @@ type XDPOptions struct {
 	// Native refuses what is slower than the funnel, or not proven to be faster: devices whose driver does not run the
 	// program, virtual devices, more workers than queues.
 	Native bool
-	// BusyPoll is how long a worker that finds nothing polls the device itself before it waits (SO_BUSY_POLL of socket(7), with
-	// SO_PREFER_BUSY_POLL); 0: never. The device's napi_defer_hard_irqs and gro_flush_timeout should be set for it.
-	BusyPoll time.Duration
-	// Paced lets a worker with steady traffic sleep for a moment instead of waiting to be woken for each group of packets.
-	Paced bool
 }
 
 // check refuses what no engine can do, and fills in what may be left out.
@@ -49,8 +48,8 @@ func (o *Options) check() error {
 	if o.RcvBuf < 0 {
 		return fmt.Errorf("receive buffer of %d bytes: need 0 (default) or more", o.RcvBuf)
 	}
-	if o.XDP.BusyPoll < 0 || o.XDP.BusyPoll > maxBusyPoll {
-		return fmt.Errorf("busy polling for %v: need 0 (never) to %v", o.XDP.BusyPoll, maxBusyPoll)
+	if o.Poll != 0 && (o.Poll < shortestNap || o.Poll > maxPoll) {
+		return fmt.Errorf("polling every %v: need 0 (never), or %v to %v", o.Poll, shortestNap, maxPoll)
 	}
 	if len(o.UDP) > len(o.Addresses) {
 		return fmt.Errorf("send by UDP is said for %d addresses, there are %d addresses", len(o.UDP), len(o.Addresses))

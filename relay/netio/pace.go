@@ -2,65 +2,75 @@ package netio
 
 import "time"
 
-// Pacing. Being woken costs a thread more than its work on a few packets does, on a virtual machine some 30 us of processor time
-// with the thread that does the device's receive work. A worker whose traffic is steady can do without: it sleeps for a moment by
-// the clock, then takes what has come, and asks to be woken only when nothing came for a while.
+// Pacing. Being woken costs a thread more than its work on a few packets does: on a virtual machine some 30 us of processor time,
+// with the thread that does the device's receive work. A worker whose traffic is steady can do without. It sleeps for a moment by
+// the clock, makes the device deliver what it has (a busy poll, which the device waits for: see nic.Defer), and asks to be woken
+// only when nothing came for a while.
 const (
 	// shortestNap is about what a timer costs to set, and to be woken by.
 	shortestNap = 20 * time.Microsecond
 
-	// longestNap bounds the delay that pacing adds: a tenth of what a listener's jitter buffer sees as noise.
-	longestNap = 100 * time.Microsecond
-
 	// napStep is by how much a nap becomes longer or shorter.
-	napStep = 10 * time.Microsecond
+	napStep = 5 * time.Microsecond
 
-	// fewPackets and manyPackets after a nap make the next one longer and shorter: below, the cost per packet is that of
-	// sleeping; above, a batch does not take them all.
-	fewPackets  = 16
-	manyPackets = 48
+	// fewPackets and manyPackets after a nap make the next one longer and shorter. With eight packets what a nap costs is less
+	// than what they do; more would only add delay.
+	fewPackets  = 6
+	manyPackets = 10
 
-	// steadyLooks is how many looks in a row must have found something before a worker naps, and emptyNaps how many naps may
-	// end with nothing before it waits to be woken.
+	// steadyLooks is over how many looks that found something it is judged whether traffic is steady, and emptyNaps how many naps
+	// in a row may end with nothing before the worker waits to be woken.
 	steadyLooks = 8
-	emptyNaps   = 4
+	emptyNaps   = 8
 )
 
-// pace decides how a worker waits. The zero value has seen nothing; without on it never naps.
+// pace decides how a worker waits. The zero value never naps.
 type pace struct {
-	on     bool
-	length time.Duration // of the next nap; 0: none was taken yet
-	looks  int           // in a row that found something
-	empty  int           // naps in a row that ended with nothing
-	napped bool          // the last wait was a nap
+	longest time.Duration // 0: never nap
+	length  time.Duration // of the next nap
+	steady  bool          // the worker naps between its looks
+	full    bool          // the last look left something behind
+	looks   int           // while not steady: looks that found something, since
+	since   int64         // on the clock of Now
+	empty   int           // naps in a row that ended with nothing
 }
 
-// wait returns how long to nap now that there is nothing, or 0 to wait for an event.
-func (p *pace) wait() time.Duration {
-	p.napped = p.on && p.looks >= steadyLooks
-	if !p.napped {
+// begin tells whether to nap from now on, at a moment with nothing to do: something came as often as the longest nap allows.
+func (p *pace) begin(now int64) bool {
+	if p.longest == 0 || p.looks < steadyLooks {
+		return false
+	}
+	p.steady = now-p.since <= steadyLooks*int64(p.longest)
+	p.looks, p.since, p.empty = 0, now, 0
+	return p.steady
+}
+
+// nap returns how long to sleep before the next look, 0 for not at all.
+func (p *pace) nap() time.Duration {
+	if !p.steady || p.full {
 		return 0
 	}
-	return max(p.length, shortestNap)
+	return p.length
 }
 
-// found takes notice of what came after a wait, or without one.
+// found takes notice of what a look brought.
 func (p *pace) found(packets int) {
-	if packets == 0 {
-		if !p.napped {
-			p.looks = 0
-		} else if p.empty++; p.empty >= emptyNaps {
-			p.looks, p.empty = 0, 0
+	p.full = packets >= BatchSize
+	if !p.steady {
+		if packets > 0 {
+			p.looks++
 		}
 		return
 	}
-	p.looks, p.empty = min(p.looks+1, steadyLooks), 0
-	switch {
-	case !p.napped:
-	case packets < fewPackets:
-		p.length = min(max(p.length, shortestNap)+napStep, longestNap)
-	case packets > manyPackets:
-		p.length = max(p.length-napStep, shortestNap)
+	if packets > 0 {
+		p.empty = 0
+	} else if p.empty++; p.empty == emptyNaps {
+		p.steady, p.looks = false, 0
 	}
-	p.napped = false
+	if packets < fewPackets {
+		p.length += napStep
+	} else if packets > manyPackets {
+		p.length -= napStep
+	}
+	p.length = min(max(p.length, shortestNap), p.longest)
 }

@@ -5,68 +5,112 @@ import (
 	"time"
 )
 
-// settle lets the pace see so many packets after each of n waits, and returns the wait that comes then.
+const testedNap = 200 * time.Microsecond
+
+// busy returns a pace that naps.
+func busy(t *testing.T) *pace {
+	t.Helper()
+	p := &pace{longest: testedNap}
+	p.begin(0)
+	for range steadyLooks {
+		p.found(1)
+	}
+	if !p.begin(int64(testedNap)) {
+		t.Fatal("it does not nap although something comes all the time")
+	}
+	return p
+}
+
+// settle lets the pace see so many packets after each of n naps, and returns the next nap.
 func (p *pace) settle(packets, n int) time.Duration {
 	for range n {
 		p.found(packets)
-		p.wait()
 	}
-	p.found(packets)
-	return p.wait()
+	return p.nap()
 }
 
-func TestAWorkerNapsOnlyWhenTrafficIsSteady(t *testing.T) {
-	p := pace{on: true}
-	if w := p.wait(); w != 0 {
-		t.Errorf("before any traffic it naps %v", w)
-	}
-	for i := range steadyLooks {
-		if w := p.wait(); w != 0 {
-			t.Errorf("after %d looks that found something it naps %v", i, w)
+func TestAWorkerNapsOnlyWhileTrafficIsSteady(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		looks int
+		apart time.Duration
+		naps  bool
+	}{
+		{"nothing came", 0, 0, false},
+		{"too little came to tell", steadyLooks - 1, time.Microsecond, false},
+		{"something came all the time", steadyLooks, time.Microsecond, true},
+		{"something came as often as the longest nap", steadyLooks, testedNap, true},
+		{"something came less often", steadyLooks, testedNap + 1, false},
+		{"one call", steadyLooks, 10 * time.Millisecond, false},
+	} {
+		p := &pace{longest: testedNap, since: int64(time.Hour)}
+		for range c.looks {
+			p.found(1)
+			p.found(0)
 		}
-		p.found(1)
+		if naps := p.begin(p.since + int64(c.looks)*int64(c.apart)); naps != c.naps {
+			t.Errorf("%s: naps %v, want %v", c.name, naps, c.naps)
+		}
 	}
-	if w := p.wait(); w < shortestNap {
-		t.Errorf("with steady traffic it naps %v", w)
+}
+
+func TestAWorkerThatNapsInVainWaitsToBeWoken(t *testing.T) {
+	p := busy(t)
+	for range emptyNaps - 1 {
+		p.found(0)
 	}
+	p.found(1)
 	for i := range emptyNaps {
-		if i > 0 {
-			if w := p.wait(); w == 0 {
-				t.Errorf("after %d empty naps it waits to be woken", i)
-			}
+		if !p.steady {
+			t.Fatalf("after %d empty naps it waits", i)
 		}
 		p.found(0)
 	}
-	if w := p.wait(); w != 0 {
-		t.Errorf("after %d empty naps it naps %v", emptyNaps, w)
+	if p.steady || p.nap() != 0 {
+		t.Errorf("after %d empty naps it naps %v", emptyNaps, p.nap())
+	}
+	if p.begin(0) {
+		t.Error("it naps again although nothing came")
 	}
 }
 
-func TestNapsGrowUntilABatchIsWorthwhileAndStayInTheirBounds(t *testing.T) {
+func TestANapIsAsLongAsAFewPacketsTakeToArriveWithinItsBounds(t *testing.T) {
 	for _, c := range []struct {
-		name        string
-		packets     int
-		least, most time.Duration
+		name    string
+		packets int
+		want    time.Duration
 	}{
-		{"few packets", fewPackets - 1, longestNap, longestNap},
-		{"some packets", fewPackets, shortestNap, shortestNap},
-		{"many packets", manyPackets + 1, shortestNap, shortestNap},
+		{"few packets", fewPackets - 1, testedNap},
+		{"some packets", fewPackets, shortestNap},
+		{"many packets", manyPackets + 1, shortestNap},
 	} {
-		p := pace{on: true}
-		if w := p.settle(c.packets, 100); w < c.least || w > c.most {
-			t.Errorf("%s: naps %v, want %v to %v", c.name, w, c.least, c.most)
+		if nap := busy(t).settle(c.packets, 1000); nap != c.want {
+			t.Errorf("%s: naps %v, want %v", c.name, nap, c.want)
 		}
 	}
-	p := pace{on: true}
-	p.settle(1, 100)
-	if w := p.settle(manyPackets+1, 100); w != shortestNap {
-		t.Errorf("after a flood: naps %v, want %v", w, shortestNap)
+	p := busy(t)
+	p.settle(1, 1000)
+	if nap := p.settle(manyPackets+1, 1000); nap != shortestNap {
+		t.Errorf("after a flood: naps %v, want %v", nap, shortestNap)
+	}
+}
+
+func TestAWorkerDoesNotNapOverWhatALookLeftBehind(t *testing.T) {
+	p := busy(t)
+	if nap := p.settle(BatchSize, 1); nap != 0 {
+		t.Errorf("after a full batch it naps %v", nap)
+	}
+	if nap := p.settle(1, 1); nap == 0 {
+		t.Error("after the rest it does not nap")
 	}
 }
 
 func TestAPaceThatIsOffNeverNaps(t *testing.T) {
 	var p pace
-	if w := p.settle(30, 100); w != 0 {
-		t.Errorf("naps %v", w)
+	for range 100 {
+		p.found(30)
+		if p.begin(0) || p.nap() != 0 {
+			t.Fatal("it naps")
+		}
 	}
 }

@@ -138,7 +138,7 @@ func TestOpenXDPSaysWhatDidNotWork(t *testing.T) {
 		{"loopback", Options{Addresses: []netip.Addr{loopback}}, "lo is the loopback device"},
 		{"stacked device", Options{Addresses: []netip.Addr{stacked}}, "td-mac is a macvlan"},
 		{"native on a virtual device", Options{Addresses: []netip.Addr{near4}, XDP: XDPOptions{Native: true}}, "only when it is asked for by name"},
-		{"busy polling for a second", Options{Addresses: []netip.Addr{near4}, XDP: XDPOptions{BusyPoll: 1e9}}, "need 0 (never) to 10ms"},
+		{"busy polling for a second", Options{Addresses: []netip.Addr{near4}, Poll: 1e9}, "need 0 (never), or 20µs to 10ms"},
 		{"one device that can and one that cannot", Options{Addresses: []netip.Addr{stacked, near4}}, ""},
 	} {
 		var log strings.Builder

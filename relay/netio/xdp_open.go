@@ -121,7 +121,7 @@ func (e *xdp) openRing(d *device, r *ring) error {
 	}
 	d.rings = append(d.rings, r)
 	r.socket, err = xsk.Open(r.fd, xsk.Options{
-		Ifindex: d.Index, Queue: r.queue, Mode: d.program.Mode(), BusyPoll: e.options.BusyPoll,
+		Ifindex: d.Index, Queue: r.queue, Mode: d.program.Mode(), BusyPoll: e.poll > 0,
 	})
 	if err != nil {
 		return err
@@ -157,7 +157,6 @@ func (e *xdp) openHands(workers int) error {
 
 func openXDPQueue(e *xdp, number int) (*xdpQueue, error) {
 	q := &xdpQueue{funnelQueue: e.funnel.queues[number], xdp: e, out: make([][]*ring, len(e.leave))}
-	q.pace.on = e.options.Paced
 	for _, d := range e.devices {
 		for _, r := range d.rings {
 			if r.queue%len(e.funnel.queues) != number {
@@ -192,7 +191,7 @@ func (e *xdp) report(o *Options) {
 	for _, d := range e.devices {
 		e.paths = append(e.paths, d.path())
 		e.log.Info("AF_XDP", "device", d.Name, "driver", d.Driver, "mode", d.mode(), "queues", d.Queues,
-			"pages", d.rings[0].socket.Pages(), "busy_poll", o.XDP.BusyPoll, "paced", o.XDP.Paced)
+			"pages", d.rings[0].socket.Pages(), "poll", o.Poll)
 		if d.mode() == xsk.Generic {
 			e.log.Warn("the driver does not run XDP programs: the engine funnel may be faster here", "device", d.Name, "driver", d.Driver)
 		}

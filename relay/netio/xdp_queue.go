@@ -33,12 +33,10 @@ type xdpQueue struct {
 	xdp *xdp
 
 	rings    []*ring
-	out      [][]*ring // by egress: those of rings whose device it is
-	turn     int       // worker only: the ring that is looked at first
-	looks    uint32    // worker only
-	readable bool      // worker only: the last wait said that a funnel's socket has something
-	sharp    bool      // worker only: the thread's timers are exact
-	pace     pace
+	out      [][]*ring         // by egress: those of rings whose device it is
+	turn     int               // worker only: the ring that is looked at first
+	looks    uint32            // worker only
+	readable bool              // worker only: the last wait said that a funnel's socket has something
 	reported []unix.EpollEvent // worker only
 
 	datagram frame.Datagram // worker only: of the packet that is looked at
@@ -58,6 +56,10 @@ func (q *xdpQueue) Recv(b *Batch, wait time.Duration) error {
 	q.giveBack()
 	rest := patience{wait: wait}
 	for woken := false; ; {
+		if q.pace.steady && !q.pace.full {
+			q.nap()
+			q.poll()
+		}
 		others := q.lookAtRings(b)
 		q.takeHanded(b)
 		if q.looks++; q.readable || q.looks%socketsEvery == 0 {
@@ -72,6 +74,9 @@ func (q *xdpQueue) Recv(b *Batch, wait time.Duration) error {
 		if left <= 0 {
 			q.look(b)
 			return nil
+		}
+		if q.pace.steady || q.pace.begin(Now()) {
+			continue
 		}
 		var err error
 		if woken, err = q.await(left); err != nil {
@@ -198,10 +203,6 @@ func (q *xdpQueue) takeHanded(b *Batch) {
 
 // await waits until a ring or a socket has something, another worker or Wake rings, or the time is over.
 func (q *xdpQueue) await(left time.Duration) (woken bool, err error) {
-	if length := q.pace.wait(); length > 0 && length < left {
-		q.nap(length)
-		return false, nil
-	}
 	for _, r := range q.rings {
 		if r.gone {
 			continue
@@ -234,13 +235,8 @@ func (q *xdpQueue) await(left time.Duration) (woken bool, err error) {
 	return woken, nil
 }
 
-// nap sleeps for a moment and lets the devices look.
-func (q *xdpQueue) nap(length time.Duration) {
-	if !q.sharp {
-		sharpenTimers()
-		q.sharp = true
-	}
-	nap(int64(length))
+// poll makes the devices deliver what they have.
+func (q *xdpQueue) poll() {
 	for _, r := range q.rings {
 		r.socket.Look()
 	}

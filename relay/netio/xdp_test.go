@@ -1,7 +1,6 @@
 package netio
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -171,23 +170,6 @@ func TestPacketsThatWaitedInTheRingLongerThanTheirPortWasBoundAreUnmatched(t *te
 	first, second := e.Queue(0).Stats(), e.Queue(1).Stats()
 	if b.N != 0 || first.Unmatched != 1 || second.Unmatched != 1 || second.RecvPackets != 0 {
 		t.Errorf("%d packets, stats %+v and %+v", b.N, first, second)
-	}
-}
-
-func TestPollingAndPacingMoveTheSamePackets(t *testing.T) {
-	for _, o := range []XDPOptions{{BusyPoll: 20e3}, {Paced: true}, {BusyPoll: 20e3, Paced: true}} {
-		p := newPlace(t)
-		e := openXDPTest(t, Options{XDP: o})
-		for _, f := range placeFamilies {
-			l, peer := bindPorts(t, e, 0, f.slot, 1)[0], p.peer(t, f.far)
-			bounceUntil(t, e, peer, l, XDP)
-			for i := range 200 {
-				bounce(t, e, peer, l, fmt.Sprintf("%s, packet %d", f.name, i))
-			}
-		}
-		if s := e.Queue(0).Stats(); s.Sent[XDP] < 400 {
-			t.Errorf("%+v: %v", o, s.Sent)
-		}
 	}
 }
 

@@ -81,8 +81,8 @@ func (m Mode) String() string { return [modes]string{"zero-copy", "native", "gen
 // Options say what a socket is opened for.
 type Options struct {
 	Ifindex, Queue int
-	Mode           Mode          // that the program is attached in; ZeroCopy: try it, else Native
-	BusyPoll       time.Duration // how long a receive kick may poll the device itself (SO_BUSY_POLL); 0: never
+	Mode           Mode // that the program is attached in; ZeroCopy: try it, else Native
+	BusyPoll       bool // a receive kick polls the device itself
 }
 
 // busyBudget is packets that one busy poll takes at most (SO_BUSY_POLL_BUDGET): a batch.
@@ -185,22 +185,31 @@ func (s *Socket) tune(o Options) error {
 		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
 	}
 	_ = unix.SetsockoptInt(s.fd, unix.SOL_XDP, unix.XDP_MAX_TX_SKB_BUDGET, sendBudget)
-	if o.BusyPoll <= 0 {
+	if !o.BusyPoll {
 		return nil
 	}
+	if err := BusyPoll(s.fd); err != nil {
+		return err
+	}
+	s.polls = true
+	return nil
+}
+
+// BusyPoll makes each look at the socket that finds nothing poll its device (SO_BUSY_POLL of socket(7)), and the device wait for it
+// (SO_PREFER_BUSY_POLL) as long as its gro_flush_timeout says.
+func BusyPoll(fd int) error {
 	for _, option := range []struct {
 		name        string
 		key, option int
 	}{
 		{"SO_PREFER_BUSY_POLL", unix.SO_PREFER_BUSY_POLL, 1},
-		{"SO_BUSY_POLL", unix.SO_BUSY_POLL, int(max(o.BusyPoll.Microseconds(), 1))},
+		{"SO_BUSY_POLL", unix.SO_BUSY_POLL, 1}, // microseconds; a look that does not wait polls once, whatever it says
 		{"SO_BUSY_POLL_BUDGET", unix.SO_BUSY_POLL_BUDGET, busyBudget},
 	} {
-		if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, option.key, option.option); err != nil {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option.key, option.option); err != nil {
 			return fmt.Errorf("setsockopt(%s, %d): %w: busy polling needs Linux 5.11 and CAP_NET_ADMIN", option.name, option.option, err)
 		}
 	}
-	s.polls = true
 	return nil
 }
 

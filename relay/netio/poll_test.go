@@ -1,0 +1,123 @@
+package netio
+
+import (
+	"fmt"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"tandem/relay/netio/nic"
+)
+
+// setFeature switches a feature of a device in the calling thread's namespace by a command of linux/ethtool.h.
+func setFeature(device string, command, value uint32) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	feature := struct{ command, value uint32 }{command, value}
+	request := struct {
+		name [unix.IFNAMSIZ]byte
+		data unsafe.Pointer
+		_    [16]byte
+	}{data: unsafe.Pointer(&feature)}
+	copy(request.name[:], device)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// receiveByNAPI makes the near device's receive work a NAPI's, as a card's is. A veth pair's is only with an XDP program, or with
+// GRO here and without TSO there.
+func (p *place) receiveByNAPI(t *testing.T) {
+	t.Helper()
+	const setGRO, setTSO = 0x2c, 0x1f // ETHTOOL_SGRO, ETHTOOL_STSO
+	must(t, setFeature(nearDevice, setGRO, 1))
+	done := make(chan error)
+	p.calls <- func() { done <- setFeature(farDevice, setTSO, 0) }
+	must(t, <-done)
+}
+
+// waitForPolls makes the near device wait a millisecond for polls. It returns its NAPI.
+func (p *place) waitForPolls(t *testing.T) nic.NAPI {
+	t.Helper()
+	link, err := p.near.LinkByName(nearDevice)
+	must(t, err)
+	found, err := nic.NAPIs(link.Attrs().Index)
+	must(t, err)
+	if len(found) != 1 {
+		t.Fatalf("%d NAPIs of a device with one queue", len(found))
+	}
+	n := found[0]
+	n.Defer, n.Flush = 1, time.Millisecond
+	must(t, n.Set())
+	return n
+}
+
+// bounceAll bounces packets of both families until the worker naps between its looks, and then some more.
+func bounceAll(t *testing.T, p *place, e placed, steady *bool, way Way) {
+	t.Helper()
+	for _, f := range placeFamilies {
+		l, peer := bindPorts(t, e, 0, f.slot, 1)[0], p.peer(t, f.far)
+		bounceUntil(t, e, peer, l, way)
+		for i := range 100 {
+			bounce(t, e, peer, l, fmt.Sprintf("%s, packet %d", f.name, i))
+		}
+		var none Batch
+		for end := Now() + int64(patienceForTests); !*steady; {
+			must(t, e.Queue(0).Recv(&none, time.Millisecond)) // a moment with nothing to do
+			if bounce(t, e, peer, l, "more"); Now() > end {
+				t.Fatalf("%s: with a packet all the time the worker does not nap", f.name)
+			}
+		}
+		for i := range 20 {
+			bounce(t, e, peer, l, fmt.Sprintf("%s, packet %d between naps", f.name, i))
+		}
+	}
+	if s := e.Queue(0).Stats(); s.Sent[way] < 240 {
+		t.Errorf("sent: %v", s.Sent)
+	}
+}
+
+func TestAFunnelThatPollsMovesTheSamePackets(t *testing.T) {
+	p := newPlace(t)
+	p.receiveByNAPI(t)
+	e := openFunnelTest(t, Options{Poll: maxPoll})
+	napi := p.waitForPolls(t)
+	bounceAll(t, p, e, &e.queues[0].pace.steady, Frame)
+	for i := range e.queues[0].inputs {
+		input := &e.queues[0].inputs[i]
+		learnt, err := unix.GetsockoptInt(input.fd, unix.SOL_SOCKET, unix.SO_INCOMING_NAPI_ID)
+		if must(t, err); uint32(learnt) != napi.ID {
+			t.Errorf("%s polls NAPI %d, the device has %d", input.name, learnt, napi.ID)
+		}
+	}
+}
+
+func TestAnXDPEngineThatPollsMovesTheSamePackets(t *testing.T) {
+	p := newPlace(t)
+	e := openXDPTest(t, Options{Poll: maxPoll})
+	p.waitForPolls(t)
+	bounceAll(t, p, e, &e.queues[0].pace.steady, XDP)
+}
+
+func TestAWorkerThatNappedIsWokenWhenTrafficComesAgain(t *testing.T) {
+	p := newPlace(t)
+	p.receiveByNAPI(t)
+	e := openFunnelTest(t, Options{Poll: 100 * time.Microsecond})
+	p.waitForPolls(t)
+	q := e.queues[0]
+	l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
+	bounceUntil(t, e, peer, l, Frame)
+	q.pace.steady = true
+	var b Batch
+	must(t, q.Recv(&b, time.Second/10)) // much longer than the naps in vain that end it
+	if b.N != 0 || q.pace.steady {
+		t.Errorf("%d packets, naps: %v", b.N, q.pace.steady)
+	}
+	bounce(t, e, peer, l, "after the pause")
+}
