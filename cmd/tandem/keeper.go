@@ -29,10 +29,10 @@ type keeper struct {
 	pipe  io.Closer
 }
 
-// keepPolled makes the devices of the media addresses wait for polls, when the configuration polls. What cannot be set is said in the
+// keepPolled makes the devices of the media addresses wait for polls, when the configuration and the engine poll. What cannot be set is said in the
 // log: polling works without, and saves less.
-func keepPolled(cfg *config.Config, log *slog.Logger) (*keeper, error) {
-	if cfg.Media.Poll == 0 {
+func keepPolled(cfg *config.Config, engine string, log *slog.Logger) (*keeper, error) {
+	if cfg.Media.Poll == 0 || engine == config.EngineSockets {
 		return nil, nil
 	}
 	former, err := polledNAPIs(cfg, log)

@@ -141,9 +141,6 @@ func (m *Media) check(d *document) {
 	}
 	if m.Poll != 0 {
 		d.within("media.poll", m.Poll, minPoll, maxPoll)
-		if m.Engine == EngineSockets {
-			d.fail("media.poll", "does nothing with the engine sockets", "leave it out, or choose another engine")
-		}
 	}
 	d.between("media.workers", m.Workers, 1, maxWorkers)
 	d.between("media.sessions", m.Sessions, 1, maxAny)

@@ -30,8 +30,6 @@ type funnelQueue struct {
 	own     ownSockets         // worker only
 	events  [4]unix.EpollEvent // worker only: more than there are
 	stats   QueueStats         // worker only
-	pace    pace               // worker only
-	sharp   bool               // worker only: the thread's timers are exact
 
 	section section // what Unbind awaits
 }
@@ -53,10 +51,9 @@ func openFunnelQueue(e *funnel, number, workers, rcvBuf int) (*funnelQueue, erro
 		slab:   make([]byte, 2*BatchSize*bufferSize),
 		out:    newSendMessages(),
 		own:    makeOwnSockets(workers),
-		pace:   pace{longest: e.poll},
 	}
 	q.in = newReceiveMessages(q.slab)
-	if err := q.openWaiting(e.registry, number); err != nil {
+	if err := q.openWaiting(e.registry, number, e.poll); err != nil {
 		return nil, err
 	}
 	if err := q.openSockets(rcvBuf); err != nil {
@@ -91,7 +88,9 @@ func (q *funnelQueue) Recv(b *Batch, wait time.Duration) error {
 		if q.closed.Load() {
 			return fmt.Errorf("queue %d: receive: %w", q.number, ErrClosed)
 		}
-		q.nap()
+		if q.pace.due() {
+			q.pace.nap()
+		}
 		q.look(b)
 		q.pace.found(b.N)
 		if b.N > 0 || woken {
@@ -109,19 +108,6 @@ func (q *funnelQueue) Recv(b *Batch, wait time.Duration) error {
 			return err
 		}
 	}
-}
-
-// nap sleeps until the next look is due, if the traffic is steady.
-func (q *funnelQueue) nap() {
-	length := q.pace.nap()
-	if length == 0 {
-		return
-	}
-	if !q.sharp {
-		sharpenTimers()
-		q.sharp = true
-	}
-	nap(int64(length))
 }
 
 // look takes what the sockets have, up to what is free in the batch. Which family comes first alternates, so that neither starves the other.

@@ -25,8 +25,8 @@ type Options struct {
 	Log       *slog.Logger // what an operator should know: buffers, routes lost; nil: nothing is logged
 	XDP       XDPOptions   // what only the engine xdp looks at
 
-	// Poll is how far apart a worker with steady traffic looks at its devices at most, by the clock (busy polling, SO_BUSY_POLL of
-	// socket(7)), instead of being woken for each group of packets; 0: never. Not for the engine sockets.
+	// Poll is how far apart a worker with steady traffic looks for packets at most, by the clock, instead of being woken for each group
+	// of them; 0: it is woken. The engines funnel and xdp make the device deliver what it has (busy polling, SO_BUSY_POLL of socket(7)).
 	Poll time.Duration
 }
 

@@ -4,8 +4,8 @@ import "time"
 
 // Pacing. Being woken costs a thread more than its work on a few packets does: on a virtual machine some 30 us of processor time,
 // with the thread that does the device's receive work. A worker whose traffic is steady can do without. It sleeps for a moment by
-// the clock, makes the device deliver what it has (a busy poll, which the device waits for: see nic.Defer), and asks to be woken
-// only when nothing came for a while.
+// the clock, looks (with funnel and xdp a busy poll that makes the device deliver what it has), and asks to be woken only when
+// nothing came for a while.
 const (
 	// shortestNap is about what a timer costs to set, and to be woken by.
 	shortestNap = 20 * time.Microsecond
@@ -33,6 +33,7 @@ type pace struct {
 	looks   int           // while not steady: looks that found something, since
 	since   int64         // on the clock of Now
 	empty   int           // naps in a row that ended with nothing
+	sharp   bool          // the thread's timers are exact
 }
 
 // begin tells whether to nap from now on, at a moment with nothing to do: something came as often as the longest nap allows.
@@ -45,12 +46,16 @@ func (p *pace) begin(now int64) bool {
 	return p.steady
 }
 
-// nap returns how long to sleep before the next look, 0 for not at all.
-func (p *pace) nap() time.Duration {
-	if !p.steady || p.full {
-		return 0
+// due tells whether to sleep before the next look.
+func (p *pace) due() bool { return p.steady && !p.full }
+
+// nap sleeps until the next look.
+func (p *pace) nap() {
+	if !p.sharp {
+		sharpenTimers()
+		p.sharp = true
 	}
-	return p.length
+	nap(int64(p.length))
 }
 
 // found takes notice of what a look brought.

@@ -21,12 +21,15 @@ func busy(t *testing.T) *pace {
 	return p
 }
 
-// settle lets the pace see so many packets after each of n naps, and returns the next nap.
+// settle lets the pace see so many packets after each of n naps, and returns how long the next nap is, 0 for none.
 func (p *pace) settle(packets, n int) time.Duration {
 	for range n {
 		p.found(packets)
 	}
-	return p.nap()
+	if !p.due() {
+		return 0
+	}
+	return p.length
 }
 
 func TestAWorkerNapsOnlyWhileTrafficIsSteady(t *testing.T) {
@@ -66,8 +69,8 @@ func TestAWorkerThatNapsInVainWaitsToBeWoken(t *testing.T) {
 		}
 		p.found(0)
 	}
-	if p.steady || p.nap() != 0 {
-		t.Errorf("after %d empty naps it naps %v", emptyNaps, p.nap())
+	if p.due() {
+		t.Errorf("after %d empty naps it naps %v", emptyNaps, p.length)
 	}
 	if p.begin(0) {
 		t.Error("it naps again although nothing came")
@@ -109,7 +112,7 @@ func TestAPaceThatIsOffNeverNaps(t *testing.T) {
 	var p pace
 	for range 100 {
 		p.found(30)
-		if p.begin(0) || p.nap() != 0 {
+		if p.begin(0) || p.due() {
 			t.Fatal("it naps")
 		}
 	}

@@ -2,6 +2,8 @@ package netio
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"testing"
 	"time"
 	"unsafe"
@@ -120,4 +122,44 @@ func TestAWorkerThatNappedIsWokenWhenTrafficComesAgain(t *testing.T) {
 		t.Errorf("%d packets, naps: %v", b.N, q.pace.steady)
 	}
 	bounce(t, e, peer, l, "after the pause")
+}
+
+func TestASocketsEngineThatNapsMovesTheSamePackets(t *testing.T) {
+	e, err := OpenSockets(Options{Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Workers: 1, Poll: maxPoll})
+	must(t, err)
+	t.Cleanup(func() { must(t, e.Close()) })
+	q := e.Queue(0).(*socketQueue)
+	ports := bindPorts(t, e, 0, 0, 2)
+	peer, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	must(t, err)
+	t.Cleanup(func() { peer.Close() })
+	at := func(l Local) netip.AddrPort { return e.(*sockets).address(l) }
+	var b Batch
+	for end := Now() + int64(patienceForTests); !q.pace.steady; {
+		for i := range 2 * steadyLooks {
+			l := ports[i%len(ports)]
+			write(t, peer, at(l), "often")
+			if recv(t, q, &b); b.N != 1 || b.Packets[0].In != l {
+				t.Fatalf("%d packets, the first to %v", b.N, b.Packets[0].In)
+			}
+		}
+		must(t, q.Recv(&b, time.Millisecond)) // a moment with nothing to do
+		if Now() > end {
+			t.Fatal("with a packet all the time the worker does not nap")
+		}
+	}
+	for i, l := range ports {
+		text := fmt.Sprintf("between naps, %d", i)
+		write(t, peer, at(l), text)
+		if recv(t, q, &b); b.N != 1 || string(b.Packets[0].Data) != text {
+			t.Fatalf("%d packets, the first %q", b.N, b.Packets[0].Data)
+		}
+	}
+	for q.pace.steady {
+		must(t, q.Recv(&b, time.Millisecond))
+	}
+	write(t, peer, at(ports[0]), "after a pause")
+	if recv(t, q, &b); b.N != 1 || string(b.Packets[0].Data) != "after a pause" {
+		t.Fatalf("%d packets, the first %q", b.N, b.Packets[0].Data)
+	}
 }

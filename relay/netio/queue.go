@@ -53,7 +53,7 @@ func openSocketQueue(e *sockets, number int) (*socketQueue, error) {
 		out:    newSendMessages(),
 	}
 	q.in = newReceiveMessages(q.slab)
-	return q, q.openWaiting(e.registry, number)
+	return q, q.openWaiting(e.registry, number, e.poll)
 }
 
 // Recv implements Queue. One round visits every ready port once; ports that a full batch had no room for come first in
@@ -86,10 +86,14 @@ func (q *socketQueue) Recv(b *Batch, wait time.Duration) error {
 func (q *socketQueue) poll(rest *patience) error {
 	q.next, q.ready = 0, 0
 	for timeout := 0; ; {
+		if q.pace.due() {
+			q.pace.nap()
+		}
 		n, errno := q.calls.wait(q.epoll, q.events[:], timeout)
 		if errno != 0 && errno != unix.EINTR {
 			return fmt.Errorf("queue %d: epoll_wait: %w", q.number, errno)
 		}
+		q.pace.found(n)
 		if n > 0 {
 			q.ready = n
 			return nil
@@ -97,6 +101,10 @@ func (q *socketQueue) poll(rest *patience) error {
 		left := rest.left()
 		if left <= 0 {
 			return nil
+		}
+		if q.pace.steady || q.pace.begin(Now()) {
+			timeout = 0
+			continue
 		}
 		timeout = milliseconds(left)
 	}

@@ -3,6 +3,7 @@ package netio
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // defaultRcvBuf is the receive buffer of one port in bytes; the kernel doubles it for its own overhead. That holds
@@ -15,7 +16,8 @@ const defaultRcvBuf = 64 << 10
 // is an error and not a split stream.
 type sockets struct {
 	portSockets
-	ports  [][]port // by slot and port number
+	poll   time.Duration // the longest nap of a worker; 0: it is always woken
+	ports  [][]port      // by slot and port number
 	queues []*socketQueue
 }
 
@@ -35,7 +37,7 @@ func OpenSockets(o Options) (Engine, error) {
 	if o.RcvBuf == 0 {
 		o.RcvBuf = defaultRcvBuf
 	}
-	e := &sockets{portSockets: portSockets{addresses: o.Addresses, registry: o.Registry, rcvBuf: o.RcvBuf}}
+	e := &sockets{portSockets: portSockets{addresses: o.Addresses, registry: o.Registry, rcvBuf: o.RcvBuf}, poll: o.Poll}
 	for range o.Addresses {
 		e.ports = append(e.ports, make([]port, portCount))
 	}

@@ -38,6 +38,7 @@ type waiting struct {
 	number   int // of the queue
 	epoll    int
 	closed   atomic.Bool
+	pace     pace // worker only
 
 	wakeLock  sync.Mutex // Wake against close: never write to a descriptor number that was given away
 	wake      int        // eventfd; -1 after close
@@ -45,8 +46,9 @@ type waiting struct {
 	wakeCount [8]byte    // what drainWake reads; worker only
 }
 
-func (w *waiting) openWaiting(r *Registry, number int) error {
+func (w *waiting) openWaiting(r *Registry, number int, longestNap time.Duration) error {
 	w.registry, w.number, w.wake = r, number, -1
+	w.pace.longest = longestNap
 	binary.NativeEndian.PutUint64(w.wakeOne[:], 1)
 	var err error
 	w.epoll, err = openFresh(r, w.epollName(), func() (int, error) {

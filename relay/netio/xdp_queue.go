@@ -56,8 +56,8 @@ func (q *xdpQueue) Recv(b *Batch, wait time.Duration) error {
 	q.giveBack()
 	rest := patience{wait: wait}
 	for woken := false; ; {
-		if q.pace.steady && !q.pace.full {
-			q.nap()
+		if q.pace.due() {
+			q.pace.nap()
 			q.poll()
 		}
 		others := q.lookAtRings(b)
