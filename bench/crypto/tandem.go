@@ -24,7 +24,7 @@ type leg struct {
 
 // measureTandem measures every tier that the processor has.
 func measureTandem(o *Options, suite srtp.Suite) (results []Result, err error) {
-	for tier := kernel.Generic; kernel.Have(tier); tier++ {
+	for _, tier := range kernel.Tiers() {
 		for _, batch := range o.Batches {
 			legs, err := newLegs(tier, suite, batch)
 			if err != nil {

@@ -1,6 +1,7 @@
 package srtp
 
 import (
+	"crypto/aes"
 	"crypto/subtle"
 	"encoding/binary"
 
@@ -39,9 +40,7 @@ func (k *Schedule) openRTP(s *Scratch, pkt []byte, hdr int, l layout, ssrc uint3
 
 // prove computes the HMAC over the packet up to the MKI and the rollover counter (RFC 3711 section 4.2).
 func (k *Schedule) prove(s *Scratch, msg []byte, roc uint32, tag *proof) {
-	k.hmac(&s.key)
-	kernel.HMAC1(s.tier, &s.key, msg, roc, true, &tag.tag)
-	s.key = kernel.HMAC{}
+	kernel.HMAC1(s.tier, k.proof.HMAC(), msg, roc, true, &tag.tag)
 	tag.roc, tag.ready = roc, true
 }
 
@@ -90,10 +89,17 @@ func (k *Schedule) openRTCP(s *Scratch, pkt []byte, l layout, ssrc, word uint32)
 
 // proveRTCP returns the HMAC over the packet up to the MKI, valid until the next one: the SRTCP word is within.
 func (k *Schedule) proveRTCP(s *Scratch, pkt []byte, l layout) []byte {
-	k.hmac(&s.key)
-	kernel.HMAC1(s.tier, &s.key, pkt[:l.mki], 0, false, &s.single.tag)
-	s.key = kernel.HMAC{}
+	kernel.HMAC1(s.tier, k.proof.HMAC(), pkt[:l.mki], 0, false, &s.single.tag)
 	return s.single.tag[:]
+}
+
+// putTag writes a packet's tag of 10 or 4 bytes.
+func putTag(to []byte, tag *[tagHMAC]byte) {
+	if len(to) == tag80 {
+		*(*[tag80]byte)(to) = [tag80]byte(tag[:]) // of known length: two stores
+		return
+	}
+	copy(to, tag[:])
 }
 
 // sameTag compares a packet's tag of 10 or 4 bytes with an HMAC, in a time that does not depend on where they differ.
@@ -108,18 +114,21 @@ func sameTag(got []byte, want *[tagHMAC]byte) bool {
 
 // crypt adds the keystream of (ssrc, index) to data, which encrypts and decrypts.
 func (k *Schedule) crypt(s *Scratch, ssrc uint32, index uint64, data []byte) {
-	iv := k.counter(ssrc, index)
+	var iv [aes.BlockSize]byte
+	k.counter(&iv, ssrc, index)
 	kernel.CTR(s.tier, &k.rounds, k.turns(), &iv, data)
 }
 
 func (k *Schedule) sealGCM(s *Scratch, ssrc uint32, index uint64, aad, data []byte, tag *[tagGCM]byte) {
-	iv := k.counter(ssrc, index)
-	kernel.SealGCM(s.tier, &k.rounds, k.turns(), &k.proof, (*[saltGCM]byte)(iv[nonceFrom:nonceTo]), aad, data, tag)
+	var nonce [saltGCM]byte
+	k.nonce(&nonce, ssrc, index)
+	kernel.SealGCM(s.tier, &k.rounds, k.turns(), &k.proof, &nonce, aad, data, tag)
 }
 
 func (k *Schedule) openGCM(s *Scratch, ssrc uint32, index uint64, aad, data []byte, tag *[tagGCM]byte) bool {
-	iv := k.counter(ssrc, index)
-	return kernel.OpenGCM(s.tier, &k.rounds, k.turns(), &k.proof, (*[saltGCM]byte)(iv[nonceFrom:nonceTo]), aad, data, tag)
+	var nonce [saltGCM]byte
+	k.nonce(&nonce, ssrc, index)
+	return kernel.OpenGCM(s.tier, &k.rounds, k.turns(), &k.proof, &nonce, aad, data, tag)
 }
 
 // aadRTCP returns the associated data of an encrypted SRTCP packet: its first 8 bytes and the word (RFC 7714 section 9.2).

@@ -76,7 +76,7 @@ func sealSome(jobs []SealJob, s *Scratch) {
 	s.hash()
 	for i := range jobs {
 		if j := &jobs[i]; s.tags[i].ready {
-			copy(j.Packet[j.N-j.Key.tagRTP():j.N], s.tags[i].tag[:])
+			putTag(j.Packet[j.N-j.Key.tagRTP():j.N], &s.tags[i].tag)
 		}
 	}
 }

@@ -97,13 +97,13 @@ type benchLeg struct {
 	buf  []byte
 }
 
-func benchLegs(b *testing.B, s Suite) []*benchLeg {
+func benchLegs(b *testing.B, s Suite, tier kernel.Tier) []*benchLeg {
 	legs := make([]*benchLeg, MaxBatch)
-	scratch := NewScratch(kernel.Best())
+	scratch := NewScratch(tier)
 	for i := range legs {
 		l := &benchLeg{keys: mustKeys(b, s, byte(i), nil, false), pkt: rtpPacket(testSSRC, 1, g711)}
 		var rtcp Schedule
-		Derive(kernel.Best(), &l.keys, &l.rtp, &rtcp)
+		Derive(tier, &l.keys, &l.rtp, &rtcp)
 		var tx txState
 		j := SealJob{Key: &l.rtp, Sent: tx.both(), Packet: l.pkt, Header: headerRTP}
 		if v := SealRTP(&j, scratch); v != verdict.Forward {
@@ -115,15 +115,27 @@ func benchLegs(b *testing.B, s Suite) []*benchLeg {
 	return legs
 }
 
-var benchSuites = []Suite{AES128CM80, AES256CM80, AES128GCM, AES256GCM}
+var (
+	benchSuites = []Suite{AES128CM80, AES256CM80, AES128GCM, AES256GCM}
+	benchSizes  = []int{1, 2, 3, 4, 8, 16, 64} // packets of a batch: around those from which on more lanes pay
+)
+
+// eachBatch runs a benchmark on every tier but the reference.
+func eachBatch(b *testing.B, run func(b *testing.B, s Suite, tier kernel.Tier)) {
+	for _, s := range benchSuites {
+		for _, tier := range tiers()[1:] {
+			b.Run(s.String()+"/"+tier.String(), func(b *testing.B) { run(b, s, tier) })
+		}
+	}
+}
 
 // BenchmarkSealBatch gives the nanoseconds of a packet.
 func BenchmarkSealBatch(b *testing.B) {
-	for _, s := range benchSuites {
-		legs := benchLegs(b, s)
-		for size := 1; size <= MaxBatch; size *= 2 {
-			b.Run(fmt.Sprintf("%s/%d", s, size), func(b *testing.B) {
-				scratch, jobs, seq := NewScratch(kernel.Best()), make([]SealJob, size), uint16(0)
+	eachBatch(b, func(b *testing.B, s Suite, tier kernel.Tier) {
+		legs := benchLegs(b, s, tier)
+		for _, size := range benchSizes {
+			b.Run(fmt.Sprint(size), func(b *testing.B) {
+				scratch, jobs, seq := NewScratch(tier), make([]SealJob, size), uint16(0)
 				for _, l := range legs {
 					l.tx = txState{}
 				}
@@ -142,16 +154,16 @@ func BenchmarkSealBatch(b *testing.B) {
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/packet")
 			})
 		}
-	}
+	})
 }
 
 // BenchmarkOpenBatch gives the nanoseconds of a packet, among them those of a fresh copy.
 func BenchmarkOpenBatch(b *testing.B) {
-	for _, s := range benchSuites {
-		legs := benchLegs(b, s)
-		for size := 1; size <= MaxBatch; size *= 2 {
-			b.Run(fmt.Sprintf("%s/%d", s, size), func(b *testing.B) {
-				scratch, jobs := NewScratch(kernel.Best()), make([]OpenJob, size)
+	eachBatch(b, func(b *testing.B, s Suite, tier kernel.Tier) {
+		legs := benchLegs(b, s, tier)
+		for _, size := range benchSizes {
+			b.Run(fmt.Sprint(size), func(b *testing.B) {
+				scratch, jobs := NewScratch(tier), make([]OpenJob, size)
 				heard := heardOf(rxSource{ssrc: testSSRC, rtp: window{next: 1, used: [2]uint64{1}}, marks: spoke}) // the packet before
 				b.ReportAllocs()
 				for b.Loop() {
@@ -168,7 +180,7 @@ func BenchmarkOpenBatch(b *testing.B) {
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/packet")
 			})
 		}
-	}
+	})
 }
 
 // BenchmarkReject is what a stranger's packet costs at each line of defence.

@@ -55,18 +55,13 @@ func ways() (all []way) {
 func (w way) scratch() *Scratch {
 	s := NewScratch(w.tier)
 	if w.wide {
-		s.wideFrom = 1
+		s.sides = []kernel.Side{{Lanes: kernel.Wide, From: 1}}
 	}
 	return s
 }
 
 // tiers returns what this processor has, the reference first.
-func tiers() (all []kernel.Tier) {
-	for t := kernel.Generic; t <= kernel.Best(); t++ {
-		all = append(all, t)
-	}
-	return all
-}
+func tiers() []kernel.Tier { return kernel.Tiers() }
 
 func (w way) String() string {
 	switch {

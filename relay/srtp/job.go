@@ -42,23 +42,21 @@ type Scratch struct {
 	tier kernel.Tier
 
 	// For one packet.
-	key    kernel.HMAC
 	single proof
 	plan   plan
 
 	// For a batch; index i belongs to its job i.
 	lanes [MaxBatch]kernel.Lane
-	keys  [MaxBatch]kernel.HMAC
 	tags  [MaxBatch]proof
 	plans [MaxBatch]plan
 
 	// Which lanes are hashed together. A lane's number plus 1 links it to others of as many blocks; 0 ends a list.
-	first    [maxBlocks + 1]uint8 // by number of blocks
-	next     [MaxBatch]uint8      // by lane
-	waiting  uint64               // bit b: first[b] is not 0
-	order    [MaxBatch]uint8
-	group    [kernel.Wide]*kernel.Lane
-	wideFrom int // lanes of one length from which sixteen at a time pay; 0: never on this tier
+	first   [maxBlocks + 1]uint8 // by number of blocks
+	next    [MaxBatch]uint8      // by lane
+	waiting uint64               // bit b: first[b] is not 0
+	order   [MaxBatch]uint8
+	group   [kernel.Wide]*kernel.Lane
+	sides   []kernel.Side // the ways that the tier has beside hashing two lanes or one, the widest first
 }
 
 // proof is the HMAC of a packet, if it was computed, and the rollover counter that it is good for.
@@ -70,12 +68,9 @@ type proof struct {
 
 // NewScratch returns a scratch space that uses the features of tier t, which this processor must have (kernel.Have).
 func NewScratch(t kernel.Tier) *Scratch {
-	s := &Scratch{tier: t}
-	if t >= kernel.AVX512 {
-		s.wideFrom = wideFrom
-	}
+	s := &Scratch{tier: t, sides: kernel.SideBySide(t)}
 	for i := range s.lanes {
-		s.lanes[i] = kernel.Lane{Key: &s.keys[i], Tag: &s.tags[i].tag}
+		s.lanes[i].Tag = &s.tags[i].tag
 	}
 	return s
 }

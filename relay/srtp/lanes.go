@@ -7,19 +7,14 @@ import (
 )
 
 // Messages are hashed side by side, as many as pay, the longest first and so each beside others of about its own number of blocks:
-// sixteen lanes take as long as sixteen of the longest, two go together as far as the shorter one goes.
-
-// wideFrom is how many messages of one length are worth sixteen lanes, which take as long whatever their fill: about 600 ns for
-// packets of G.711, of which two lanes of the SHA extensions hash one in 67 ns (Zen 5).
-const wideFrom = 9
+// a kernel of many lanes takes as long as if all were of the longest, two go together as far as the shorter one goes.
 
 const _ = uint(63 - maxBlocks) // Scratch.waiting has a bit for each number of blocks
 
 // add takes lane i: the HMAC of msg and the rollover counter goes to tag i when hash is called.
 func (s *Scratch) add(i int, k *Schedule, msg []byte, roc uint32) {
 	lane, tag := &s.lanes[i], &s.tags[i]
-	k.hmac(&s.keys[i])
-	lane.Msg, lane.Suffix, lane.WithSuffix = msg, roc, true
+	lane.Key, lane.Msg, lane.Suffix, lane.WithSuffix = k.proof.HMAC(), msg, roc, true
 	tag.roc, tag.ready = roc, true
 	b := blocks(len(msg))
 	s.next[i] = s.first[b]
@@ -46,21 +41,26 @@ func (s *Scratch) hash() {
 	}
 }
 
-// together returns how many of the first lanes to hash side by side. Of lanes that differ, so many pay for sixteen as have the blocks
-// of wideFrom that are as long as the longest, each with the outer hash's block.
+// together returns how many of the first lanes to hash side by side. Of lanes that differ, so many pay for a kernel as have the blocks
+// of those from which on it pays that are as long as the longest, each with the outer hash's block.
 func (s *Scratch) together(order []uint8) int {
-	n := min(len(order), kernel.Wide)
-	if s.wideFrom == 0 || n < s.wideFrom {
-		return min(n, 2)
+	for _, side := range s.sides {
+		n := min(len(order), side.Lanes)
+		if n < side.From {
+			continue
+		}
+		if s.blocks(order[n-1]) == s.blocks(order[0]) {
+			return n // all of one length: calls of one codec
+		}
+		sum := 0
+		for _, i := range order[:n] {
+			sum += s.blocks(i)
+		}
+		if sum >= side.From*s.blocks(order[0]) {
+			return n
+		}
 	}
-	sum := 0
-	for _, i := range order[:n] {
-		sum += s.blocks(i)
-	}
-	if sum < s.wideFrom*s.blocks(order[0]) {
-		return min(n, 2)
-	}
-	return n
+	return min(len(order), 2)
 }
 
 // blocks returns how many blocks HMAC has for lane i.
@@ -79,7 +79,7 @@ func (s *Scratch) compute(order []uint8) {
 		kernel.HMAC16(s.tier, s.group[:len(order)])
 	}
 	for _, i := range order { // neither key nor packet is left behind
-		s.keys[i], s.lanes[i].Msg = kernel.HMAC{}, nil
+		s.lanes[i].Key, s.lanes[i].Msg = nil, nil
 	}
 }
 

@@ -50,7 +50,8 @@ func (l *nonceLog) read(ssrc uint32, sealed, plain []byte) {
 	} else if blocks != 0 {
 		l.t.Fatalf("the payload begins with block %d", blocks)
 	}
-	zero := l.of.counter(0, 0)
+	var zero [aes.BlockSize]byte
+	l.of.counter(&zero, 0, 0)
 	subtle.XORBytes(counter[:14], counter[:14], zero[:14])
 	if got := uint32(binary.BigEndian.Uint64(counter[:])); got != ssrc {
 		l.t.Fatalf("a packet of SSRC %d was sealed with the nonce of %d", ssrc, got)

@@ -15,9 +15,10 @@ import (
 //
 // The bytes of an MKI do not fit beside AES-256 with GCM; they are read from the Keys, if there is one.
 type Schedule struct {
+	_      [0]uint64           // words of keys are read where they lie
 	head   [aes.BlockSize]byte // session salt where the counter block has it, then suite and form
 	rounds kernel.RoundKeys
-	proof  kernel.GHASH // GCM: powers of the hash key. Else: HMAC's inner and outer state, five little-endian words each
+	proof  kernel.GHASH // GCM: powers of the hash key. Else: HMAC's inner and outer state, in the same place
 }
 
 // Where head holds what is no salt, and the parts of the form.
@@ -96,35 +97,30 @@ func (k *Schedule) expand(t kernel.Tier, s *session, form uint8) {
 		return
 	}
 	copy(k.head[:], s.salt[:])
-	var h kernel.HMAC
-	h.Init(t, &s.auth)
-	for i := range h.Inner {
-		binary.LittleEndian.PutUint32(k.word(i), h.Inner[i])
-		binary.LittleEndian.PutUint32(k.word(len(h.Inner)+i), h.Outer[i])
-	}
-	h = kernel.HMAC{}
+	k.proof.HMAC().Init(t, &s.auth)
 }
 
 const nonceFrom, nonceTo = 2, 14
 
-// word is where a word of HMAC's states lies.
-func (k *Schedule) word(i int) []byte { return k.proof[i/4][i%4*4:] }
-
-// hmac takes HMAC's states out.
-func (k *Schedule) hmac(h *kernel.HMAC) {
-	p := &k.proof
-	h.Inner = [5]uint32{le(p[0][0:]), le(p[0][4:]), le(p[0][8:]), le(p[0][12:]), le(p[1][0:])}
-	h.Outer = [5]uint32{le(p[1][4:]), le(p[1][8:]), le(p[1][12:]), le(p[2][0:]), le(p[2][4:])}
+// counter makes the counter block of (ssrc, index), which begins at zero (RFC 3711 section 4.1.1).
+func (k *Schedule) counter(block *[aes.BlockSize]byte, ssrc uint32, index uint64) {
+	high, low := k.words(ssrc, index)
+	binary.BigEndian.PutUint64(block[:8], high)
+	binary.BigEndian.PutUint64(block[8:], low)
 }
 
-func le(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
+// nonce makes the nonce of GCM. It is written where it is used and in the words that are read from there: a load that spans two stores
+// waits for both.
+func (k *Schedule) nonce(nonce *[saltGCM]byte, ssrc uint32, index uint64) {
+	high, low := k.words(ssrc, index)
+	binary.BigEndian.PutUint64(nonce[:8], high<<(8*nonceFrom)|low>>(64-8*nonceFrom))
+	binary.BigEndian.PutUint32(nonce[8:], uint32(low>>(8*(aes.BlockSize-nonceTo))))
+}
 
-// counter returns the counter block of (ssrc, index): salt * 2^16 XOR ssrc * 2^64 XOR index * 2^16 (RFC 3711 section 4.1.1).
-func (k *Schedule) counter(ssrc uint32, index uint64) (block [aes.BlockSize]byte) {
-	const blocks = 1<<16 - 1 // the counter of blocks, which begins at zero: in head, suite and form are there
-	binary.BigEndian.PutUint64(block[:8], binary.BigEndian.Uint64(k.head[:8])^uint64(ssrc))
-	binary.BigEndian.PutUint64(block[8:], binary.BigEndian.Uint64(k.head[8:])&^blocks^index<<16)
-	return block
+// words returns salt * 2^16 XOR ssrc * 2^64 XOR index * 2^16 (RFC 3711 section 4.1.1).
+func (k *Schedule) words(ssrc uint32, index uint64) (high, low uint64) {
+	const blocks = 1<<16 - 1 // the counter of blocks: in head, suite and form are there
+	return binary.BigEndian.Uint64(k.head[:8]) ^ uint64(ssrc), binary.BigEndian.Uint64(k.head[8:])&^blocks ^ index<<16
 }
 
 // Wipe clears the keys.

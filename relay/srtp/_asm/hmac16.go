@@ -12,7 +12,7 @@ const lanes16 = 16 // words of 32 bits in a register of AVX-512, each of another
 
 // sixteen is the registers of SHA-1 over sixteen messages: word i of each message's block or hash value in one register.
 type sixteen struct {
-	*assembler
+	unit
 	streams gotypes.Component
 	w       [16]reg.VecVirtual // the last sixteen words of the schedule
 	value   [5]reg.VecVirtual  // hash values
@@ -36,7 +36,7 @@ type sixteen struct {
 // The outer block goes through the same eighty rounds: they are there once, which the instruction cache is grateful for.
 func hmac16(a *assembler) {
 	outer := a.data("hmac16Outer", 0x80000000|(64+20)*8<<32) // words 5 and 15 of the outer block: a one bit, and the length in bits
-	s := sixteen{assembler: a, turn: a.data("hmac16Turn", 0x0405060700010203, 0x0c0d0e0f08090a0b), active: reg.K1}
+	s := sixteen{unit: unit{a, widest}, turn: a.data("hmac16Turn", 0x0405060700010203, 0x0c0d0e0f08090a0b), active: reg.K1}
 	a.begin("hmac16AVX512", "func(s *[16]stream, blocks int)",
 		"hmac16AVX512 writes the tags of sixteen messages (RFC 2104, FIPS 180-4 section 6.1.2), none of which has more than so many blocks.",
 		"A message of no blocks gets a tag that means nothing. It needs AVX-512 F and BW.")
@@ -136,23 +136,6 @@ func (s *sixteen) keys(offset int) (rows [4]reg.VecVirtual) {
 		}
 	}
 	return rows
-}
-
-// columns exchanges rows and columns of the four by four words in each sixteen bytes. A column may be nil.
-func (s *sixteen) columns(rows [4]reg.VecVirtual, columns ...reg.VecVirtual) {
-	low, high := [2]reg.VecVirtual{s.ZMM(), s.ZMM()}, [2]reg.VecVirtual{s.ZMM(), s.ZMM()}
-	for i := range 2 {
-		s.VPUNPCKLDQ(rows[2*i+1], rows[2*i], low[i])
-		s.VPUNPCKHDQ(rows[2*i+1], rows[2*i], high[i])
-	}
-	for i, half := range [][2]reg.VecVirtual{low, high} {
-		if to := columns[2*i]; to != nil {
-			s.VPUNPCKLQDQ(half[1], half[0], to)
-		}
-		if to := columns[2*i+1]; to != nil {
-			s.VPUNPCKHQDQ(half[1], half[0], to)
-		}
-	}
 }
 
 // load fills the schedule's first sixteen words: a row for each message becomes a row for each word.

@@ -18,7 +18,7 @@ import (
 
 func main() {
 	set := flag.NewFlagSet("_asm", flag.ExitOnError)
-	name := set.String("kernel", "", "which kernels to write: probe, expand, ctr, hmac, hmac16 or ghash")
+	name := set.String("kernel", "", "which kernels to write: probe, expand, ctr, hmac, hmac4, hmac8, hmac16 or ghash")
 	flags := build.NewFlags(set)
 	_ = set.Parse(os.Args[1:]) // ends the program on an error
 	if err := write(*name, flags); err != nil {
@@ -44,13 +44,17 @@ func write(name string, flags *build.Flags) error {
 		counterMode(unit{a, widest}, "ctrAVX512")
 	case "hmac":
 		hmac(a)
+	case "hmac4":
+		hmac4(a)
+	case "hmac8":
+		hmac8(a)
 	case "hmac16":
 		hmac16(a)
 	case "ghash":
 		ghash(unit{a, narrow}, "ghashPCLMULQDQ")
 		ghash(unit{a, wide}, "ghashVPCLMULQDQ")
 	default:
-		return fmt.Errorf("-kernel %q: not one of probe, expand, ctr, hmac, hmac16, ghash", name)
+		return fmt.Errorf("-kernel %q: not one of probe, expand, ctr, hmac, hmac4, hmac8, hmac16, ghash", name)
 	}
 	if build.Main(flags.Config(), a.Context) != 0 {
 		return fmt.Errorf("kernel %s was not written", name)
@@ -66,8 +70,13 @@ type assembler struct {
 
 // begin starts a function. Its arguments do not escape, and it needs no stack to grow.
 func (a *assembler) begin(name, signature string, doc ...string) {
-	a.Function(name)
+	a.beginLarge(name, signature, doc...)
 	a.Attributes(attr.NOSPLIT)
+}
+
+// beginLarge starts a function whose locals are more than the few hundred bytes that every stack has left: it grows first.
+func (a *assembler) beginLarge(name, signature string, doc ...string) {
+	a.Function(name)
 	a.Pragma("noescape")
 	a.Doc(doc...)
 	parsed, err := gotypes.ParseSignatureInPackage(a.pkg, signature)

@@ -121,6 +121,23 @@ func (u unit) multiply(which uint64, x, y, sum, scratch reg.VecVirtual) {
 	u.xor(scratch, sum)
 }
 
+// columns exchanges rows and columns of the four by four words in each sixteen bytes. A column may be nil.
+func (u unit) columns(rows [4]reg.VecVirtual, columns ...reg.VecVirtual) {
+	low, high := [2]reg.VecVirtual{u.register(), u.register()}, [2]reg.VecVirtual{u.register(), u.register()}
+	for i := range 2 {
+		u.VPUNPCKLDQ(rows[2*i+1], rows[2*i], low[i])
+		u.VPUNPCKHDQ(rows[2*i+1], rows[2*i], high[i])
+	}
+	for i, half := range [][2]reg.VecVirtual{low, high} {
+		if to := columns[2*i]; to != nil {
+			u.VPUNPCKLQDQ(half[1], half[0], to)
+		}
+		if to := columns[2*i+1]; to != nil {
+			u.VPUNPCKHQDQ(half[1], half[0], to)
+		}
+	}
+}
+
 // leave ends the function. The upper halves must be clear, or code in the old encoding runs slower from here on.
 func (u unit) leave() {
 	if u.width > narrow {

@@ -34,6 +34,13 @@ func TestNoOperationAllocates(t *testing.T) {
 				var macs [2][20]byte
 				HMAC2(tier, &Lane{Key: &h, Msg: msg[:], Tag: &macs[0]}, &Lane{Key: &h, Msg: msg[:12], Tag: &macs[1], WithSuffix: true})
 			},
+			"HMAC16 of five, their arguments on the stack": func() {
+				var h HMAC
+				var msg [171]byte
+				var mac [20]byte
+				l := &Lane{Key: &h, Msg: msg[:], Tag: &mac}
+				HMAC16(tier, []*Lane{l, l, l, l, l})
+			},
 			"HMAC16, its arguments on the stack": func() {
 				var h HMAC
 				var msg [171]byte

@@ -64,7 +64,7 @@ func digest(t Tier, material *[materialSize]byte, keyLen int, first, second []by
 	keep(tags[1][:]...)
 	HMAC2(t, lanes[2], lanes[3])
 	keep(append(tags[2][:], tags[3][:]...)...)
-	for _, n := range []int{Wide, 1 + int(marks[0])%Wide} {
+	for _, n := range []int{Wide, narrow, 1 + int(marks[0])%Wide, 1 + int(marks[1])%narrow} {
 		tags = [Wide][20]byte{}
 		HMAC16(t, lanes[:n])
 		for i := range tags {

@@ -57,35 +57,6 @@ func hmacKey(t Tier, h *HMAC, key *[20]byte) {
 	hmacKeyGeneric(h, key)
 }
 
-func hmac1(t Tier, a *stream) {
-	if t >= SHANI {
-		hmac1SHANI(a)
-		return
-	}
-	hmacGeneric(a)
-}
-
-func hmac2(t Tier, a, b *stream) {
-	if t >= SHANI {
-		hmac2SHANI(a, b)
-		return
-	}
-	hmacGeneric(a)
-	hmacGeneric(b)
-}
-
-func hmac16(t Tier, s *[Wide]stream, blocks int) {
-	if t >= AVX512 {
-		hmac16AVX512(s, blocks)
-		return
-	}
-	for i := range s {
-		if s[i].blocks > 0 {
-			hmac1(t, &s[i])
-		}
-	}
-}
-
 func ghash(t Tier, g *GHASH, acc *[16]byte, r *runs) {
 	switch {
 	case t >= VAES:

@@ -1,8 +1,8 @@
-//go:build !amd64
+//go:build !amd64 && !arm64
 
 package kernel
 
-// probe: assembly exists for amd64 only.
+// probe: assembly exists for amd64 and arm64 only.
 func probe() Tier { return Generic }
 
 func expand(_ Tier, rk *RoundKeys, key []byte) { expandGeneric(rk, key) }

@@ -45,25 +45,31 @@ func HMAC1(t Tier, h *HMAC, msg []byte, suffix uint32, withSuffix bool, tag *[20
 // HMAC2 does what HMAC1 does on two messages of any two lengths. Where the processor hashes two streams side by side, it does so
 // as far as the shorter one goes. The lanes may share a key.
 func HMAC2(t Tier, a, b *Lane) {
-	if len(a.Msg) < len(b.Msg) {
-		a, b = b, a
-	}
-	long, short := stream{key: a.Key, tag: a.Tag, msg: a.Msg}, stream{key: b.Key, tag: b.Tag, msg: b.Msg}
-	long.pad(a.Suffix, a.WithSuffix)
-	short.pad(b.Suffix, b.WithSuffix)
-	if long.blocks < short.blocks { // lengths within four bytes of each other, and a suffix on the shorter one only
-		hmac2(t, &short, &long)
+	// Filled in where they are: a copy would wait for what was just written.
+	var x, y stream
+	x.key, x.tag, x.msg = a.Key, a.Tag, a.Msg
+	y.key, y.tag, y.msg = b.Key, b.Tag, b.Msg
+	x.pad(a.Suffix, a.WithSuffix)
+	y.pad(b.Suffix, b.WithSuffix)
+	if x.blocks < y.blocks {
+		hmac2(t, &y, &x)
 		return
 	}
-	hmac2(t, &long, &short)
+	hmac2(t, &x, &y)
 }
 
-// Wide is how many messages HMAC16 takes.
-const Wide = 16
+const (
+	Wide   = 16 // messages that HMAC16 takes
+	narrow = 4  // up to so many do with less room
+)
 
-// HMAC16 does what HMAC1 does on up to Wide messages of any lengths; more panic. The tier AVX512 hashes all of them side by side,
-// in the time that sixteen of the longest would take.
+// HMAC16 does what HMAC1 does on up to Wide messages of any lengths; more panic. SideBySide says how many of them the tier hashes
+// together, in the time that as many of the longest would take: the caller puts those of about one length next to each other.
 func HMAC16(t Tier, lanes []*Lane) {
+	if len(lanes) <= narrow {
+		hashFew(t, lanes)
+		return
+	}
 	if len(lanes) > Wide {
 		panic("kernel: HMAC16 over more than 16 messages")
 	}
@@ -71,20 +77,41 @@ func HMAC16(t Tier, lanes []*Lane) {
 	var spare HMAC // for the streams that no message takes: they have no blocks, but a key and a place for a tag
 	var nowhere [shaSize]byte
 	longest := 0
-	for i := range streams {
-		if i >= len(lanes) {
-			streams[i].key, streams[i].tag = &spare, &nowhere
-			continue
-		}
-		l := lanes[i]
+	for i, l := range lanes {
 		streams[i].key, streams[i].tag, streams[i].msg = l.Key, l.Tag, l.Msg
 		streams[i].pad(l.Suffix, l.WithSuffix)
 		longest = max(longest, streams[i].blocks)
 	}
-	if len(lanes) > 0 {
-		hmac16(t, &streams, longest)
+	for i := len(lanes); i < Wide; i++ {
+		streams[i].key, streams[i].tag = &spare, &nowhere
+	}
+	hmac16(t, &streams, longest)
+}
+
+// hashFew is HMAC16 of up to narrow messages, for which clearing the room of sixteen would take a good part of the time.
+func hashFew(t Tier, lanes []*Lane) {
+	var streams [narrow]stream
+	var spare HMAC
+	var nowhere [shaSize]byte
+	longest := 0
+	for i, l := range lanes {
+		streams[i].key, streams[i].tag, streams[i].msg = l.Key, l.Tag, l.Msg
+		streams[i].pad(l.Suffix, l.WithSuffix)
+		longest = max(longest, streams[i].blocks)
+	}
+	for i := len(lanes); i < narrow; i++ {
+		streams[i].key, streams[i].tag = &spare, &nowhere
+	}
+	if longest > 0 {
+		hmac4(t, &streams, longest)
 	}
 }
+
+// Side is a way to hash: Lanes messages side by side, which pays from From messages of one length on.
+type Side struct{ Lanes, From int }
+
+// SideBySide returns the ways that tier t has beside hashing two messages or one, the widest first.
+func SideBySide(t Tier) []Side { return sideBySide(t) }
 
 // stream is a message laid out for SHA-1: its whole blocks where they are, the rest with suffix and padding in tail. The pointers
 // are set where the stream is made and not by a method: stored through a pointer, they would count as kept, and what they point to
