@@ -90,7 +90,7 @@ func (e *xdp) choose(found []nic.Device, o *Options) error {
 // openDevice attaches the program first, because some drivers bind sockets only then. Without a socket it passes everything.
 func (e *xdp) openDevice(i int, d *device) error {
 	slots, leases := e.steer.Tables()
-	o := xsk.ProgramOptions{Slots: slots, Leases: leases, Queues: d.Queues, Frags: d.MTU+ethernetSize > xsk.Longest}
+	o := xsk.ProgramOptions{Slots: slots, Leases: leases, MAC: d.MAC, Queues: d.Queues, Frags: d.MTU+ethernetSize > xsk.Longest}
 	for _, v := range d.VLANs {
 		if len(o.VLANs) < xsk.MostVLANs {
 			o.VLANs = append(o.VLANs, v.ID)

@@ -3,6 +3,8 @@ package netio
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +32,21 @@ func (e *xdp) prove() error {
 	return nil
 }
 
+// Sources of the proof begin with addresses that documentation has and no network (RFC 5737, RFC 3849).
+var nobody4, nobody6 = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+
+// nobody returns an address that is not ours: our own would be taken for forged.
+func (e *xdp) nobody(ipv6 bool) netip.Addr {
+	a := nobody4
+	if ipv6 {
+		a = nobody6
+	}
+	for slices.Contains(e.addresses, a) {
+		a = a.Next()
+	}
+	return a
+}
+
 var errNotTried = errors.New("it cannot be tried")
 
 // proofPort finds a port of the device's first address that nobody has. It stays reserved until free is called.
@@ -54,8 +71,8 @@ func (e *xdp) proveDevice(d *device, l Local) error {
 	defer e.steer.Release(l.Slot(), l.Port())
 	text := "tandem proof of " + d.Name
 	var t frame.Template
-	own := e.slots.addresses[l.Slot()]
-	t.Set(&frame.Flow{Src: own, Dst: own, SrcPort: l.Port(), DstPort: l.Port()})
+	own, from := e.slots.addresses[l.Slot()], e.nobody(e.ipv6(l.Slot()))
+	t.Set(&frame.Flow{DstMAC: d.MAC, Src: from.As16(), Dst: own, SrcPort: l.Port(), DstPort: l.Port()})
 	packet := make([]byte, t.Len()+len(text))
 	copy(packet[t.Len():], text)
 	t.Put(packet)

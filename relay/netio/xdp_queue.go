@@ -60,12 +60,16 @@ func (q *xdpQueue) Recv(b *Batch, wait time.Duration) error {
 			q.pace.nap()
 			q.poll()
 		}
-		others := q.lookAtRings(b)
-		q.takeHanded(b)
+		// Each way in comes first now and then: one that never runs dry must not keep the others out of the batch.
 		if q.looks++; q.readable || q.looks%socketsEvery == 0 {
 			q.readable = false
 			q.look(b)
 		}
+		if q.looks%2 == 0 {
+			q.takeHanded(b)
+		}
+		others := q.lookAtRings(b)
+		q.takeHanded(b)
 		q.pace.found(b.N + others)
 		if b.N > 0 || others > 0 || woken {
 			return nil
@@ -128,12 +132,12 @@ func (q *xdpQueue) lookAtRings(b *Batch) (others int) {
 func (q *xdpQueue) accept(b *Batch, data []byte) int {
 	d := &q.datagram
 	if !frame.Parse(data, d) {
-		q.stats.Unmatched++ // the program lets nothing else through: a program of another build
+		q.stats.Unmatched++ // shorter than its IP header says: the program does not compare that
 		return 0
 	}
 	e := q.engine
 	slot, ours := e.slots.find(&d.Dst)
-	if !ours {
+	if _, forged := e.slots.find(&d.Src); !ours || forged { // the wire does not bring what we sent, and the kernel would not take it
 		q.stats.Unmatched++
 		return 0
 	}
@@ -208,7 +212,9 @@ func (q *xdpQueue) await(left time.Duration) (woken bool, err error) {
 			continue
 		}
 		if r.socket.Unsent() {
-			left = min(left, stuckWait)
+			if q.kick(r); r.socket.Unsent() {
+				left = min(left, stuckWait)
+			}
 		}
 		r.socket.Look()
 		if r.socket.Waiting() {

@@ -73,7 +73,8 @@ func judge(d *Device, n Needs, s *state) []Finding {
 		say("ip link set dev "+d.Name+" up", "is down")
 	}
 	if s.program {
-		say("ip link set dev "+d.Name+" xdp off, or let it be and use the engine funnel", "has an XDP program already")
+		say("if it is not a relay's that runs, end the process that holds it (bpftool net), or ip link set dev "+d.Name+
+			" xdp off if none does; or use the engine funnel", "has an XDP program already")
 	}
 	if d.Queues < n.Workers {
 		say(fmt.Sprintf("ethtool -L %s combined %d, or lower media.workers", d.Name, n.Workers),
@@ -89,7 +90,7 @@ func judge(d *Device, n Needs, s *state) []Finding {
 		say("", "GRO is on: AF_XDP takes packets before it, the funnel's are not glued together by it unless rx-udp-gro-forwarding is on")
 	}
 	if n.Polls && !s.deferred {
-		say(fmt.Sprintf("echo 1 >/sys/class/net/%s/napi_defer_hard_irqs, echo 200000 >/sys/class/net/%s/gro_flush_timeout", d.Name, d.Name),
+		say(fmt.Sprintf("echo 1 >/sys/class/net/%s/napi_defer_hard_irqs, echo 2000000 >/sys/class/net/%s/gro_flush_timeout", d.Name, d.Name),
 			"its interrupts come in between when workers poll it")
 	}
 	for i, flow := range []string{"udp4", "udp6"} {

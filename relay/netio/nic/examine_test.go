@@ -36,7 +36,7 @@ func TestEachFaultIsNamedWithWhatToDo(t *testing.T) {
 		{"IPv6 by addresses", func(_ *Device, s *state) { s.hashes[1] = false }, "ethtool -N eth0 rx-flow-hash udp6 sdfn"},
 		{"by addresses, but one queue", func(d *Device, s *state) { d.Queues, s.hashes = 1, [2]bool{} }, "1 receive queues for 4 workers"},
 		{"it does not tell", func(_ *Device, s *state) { s.hashes, s.hashKnow = [2]bool{}, [2]bool{} }, ""},
-		{"polling beside interrupts", func(_ *Device, s *state) { s.deferred = false }, "echo 200000 >/sys/class/net/eth0/gro_flush_timeout"},
+		{"polling beside interrupts", func(_ *Device, s *state) { s.deferred = false }, "echo 2000000 >/sys/class/net/eth0/gro_flush_timeout"},
 		{"interrupts on one processor", func(_ *Device, s *state) { s.affinity = []string{"0", "0", "0"} }, "processors 0 only: give each its own"},
 		{"interrupts unknown", func(_ *Device, s *state) { s.affinity = nil }, ""},
 	} {

@@ -21,6 +21,7 @@ type Device struct {
 	Index     int
 	Kind      string       // of the kernel's links: "device" is hardware, or what a virtual machine takes for it
 	Driver    string       // "" when the device does not tell
+	MAC       [6]byte      // of an Ethernet
 	MTU       int          // bytes of an IP packet
 	Queues    int          // receive queues in use, at least 1
 	Loopback  bool         // what this machine says to itself
@@ -105,6 +106,7 @@ func describe(link netlink.Link, links []netlink.Link) Device {
 		Name: a.Name, Index: a.Index, Kind: link.Type(), MTU: a.MTU, Queues: max(a.NumRxQueues, 1),
 		Loopback: a.RawFlags&unix.IFF_LOOPBACK != 0, Ethernet: a.EncapType == "ether", Up: a.RawFlags&unix.IFF_UP != 0,
 	}
+	copy(d.MAC[:], a.HardwareAddr)
 	if channels, err := channelsOf(d.Name); err == nil {
 		d.Queues = max(int(channels.rx+channels.combined), 1)
 	}

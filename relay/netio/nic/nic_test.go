@@ -73,6 +73,9 @@ func TestDevicesAreFoundByTheirAddresses(t *testing.T) {
 	if first.Kind != "veth" || first.Driver != "veth" || first.Queues != 1 || second.Queues != 3 || first.MTU != 1400 || !first.Virtual() {
 		t.Errorf("td-a %+v, td-b %+v", first, second)
 	}
+	if first.MAC != [6]byte(a.Attrs().HardwareAddr) || first.MAC == second.MAC {
+		t.Errorf("td-a has %x, td-b %x", first.MAC, second.MAC)
+	}
 	if !first.Up || second.Up {
 		t.Errorf("up: td-a %v, td-b %v", first.Up, second.Up)
 	}

@@ -27,6 +27,11 @@ const (
 	vlanMask                     = 0x0fff
 	fragmentMask                 = 0x3fff // of the flags and offset: more fragments, or not the first
 	plainIPv4                    = 4<<4 | ipv4Size/4
+
+	sourceIPv4, sourceIPv6 = 12, 8
+	loopbackNet            = 127  // 127.0.0.0/8, RFC 1122 section 3.2.1.3, like 0.0.0.0/8
+	groupsFrom             = 224  // multicast, and what RFC 1112 section 4 reserves
+	groupsIPv6             = 0xff // ff00::/8, RFC 4291 section 2.7
 )
 
 // Offsets on the program's stack.
@@ -51,21 +56,24 @@ const (
 
 // instructions is the program. In the words of C, "pass" being return XDP_PASS and every access checked against data_end:
 //
-//	if (length > Longest || eth->dst[0] & 1) pass;                 // too long for a frame; broadcast and multicast
+//	if (length > Longest || eth->dst != mac) pass;                 // too long for a frame; to a group, or to another machine
 //	type = eth->type;
 //	if (type == VLAN) { if (vid && vid is not one of ours) pass; type = inner type; }
-//	if (type == IPv4) { if (version/ihl != 0x45 || fragment || protocol != UDP || total > what is there) pass; }
-//	else if (type == IPv6) { if (version != 6 || next_header != UDP || payload > what is there) pass; }
+//	if (type == IPv4) { if (version/ihl != 0x45 || fragment || protocol != UDP || total < headers) pass; }
+//	else if (type == IPv6) { if (version != 6 || next_header != UDP) pass; }
 //	else pass;
+//	if (ip->source is one that no wire brings) pass;               // loopback, a group, none: the kernel drops it
 //	if (udp->length < 8 || udp->length > the IP payload) pass;
 //	slot = slots[mapped(ip->destination)];                         // not one of our addresses: pass
 //	if (!leases[slot][udp->destination]) pass;
 //	return bpf_redirect_map(sockets, ctx->rx_queue_index, XDP_PASS);
 //
-// It never drops: what it does not understand is the kernel's.
-func instructions(slots, leases, sockets int, vlans []uint16) asm.Instructions {
+// It never drops: what it does not understand is the kernel's. Whether the packet is as long as its IP header says is left to who
+// reads it (frame.Parse): the verifier lets a number from the packet be added to its address only with CAP_PERFMON, which the relay
+// does not ask for.
+func instructions(slots, leases, sockets int, mac [6]byte, vlans []uint16) asm.Instructions {
 	var b builder
-	b.ethernet(vlans)
+	b.ethernet(mac, vlans)
 	b.ipv4()
 	b.ipv6()
 	b.mark("lookup")
@@ -106,7 +114,7 @@ func (b *builder) need(at asm.Register, offset int32) {
 }
 
 // ethernet leaves the place of the IP header in ip, and in port the type of what is there.
-func (b *builder) ethernet(vlans []uint16) {
+func (b *builder) ethernet(mac [6]byte, vlans []uint16) {
 	b.add(
 		asm.Mov.Reg(ctx, asm.R1),
 		asm.LoadMem(data, ctx, ctxData, asm.Word),
@@ -116,10 +124,8 @@ func (b *builder) ethernet(vlans []uint16) {
 		asm.JLT.Reg(asm.R4, end, "pass"),
 	)
 	b.need(data, ethernetSize+tagSize)
+	b.station(mac)
 	b.add(
-		asm.LoadMem(asm.R5, data, 0, asm.Byte),
-		asm.And.Imm(asm.R5, 1),
-		asm.JNE.Imm(asm.R5, 0, "pass"),
 		asm.Mov.Reg(ip, data),
 		asm.Add.Imm(ip, ethernetSize),
 		asm.LoadMem(port, data, etherTypeAt, asm.Half),
@@ -139,6 +145,20 @@ func (b *builder) ethernet(vlans []uint16) {
 	)
 }
 
+// station passes frames to other link addresses than mac, or only those to groups if mac is none.
+func (b *builder) station(mac [6]byte) {
+	if mac == [6]byte{} {
+		b.add(asm.LoadMem(asm.R5, data, 0, asm.Byte), asm.And.Imm(asm.R5, 1), asm.JNE.Imm(asm.R5, 0, "pass"))
+		return
+	}
+	b.add(
+		asm.LoadMem(asm.R5, data, 0, asm.Word),
+		asm.JNE.Imm32(asm.R5, int32(binary.NativeEndian.Uint32(mac[:])), "pass"),
+		asm.LoadMem(asm.R5, data, 4, asm.Half),
+		asm.JNE.Imm(asm.R5, int32(binary.NativeEndian.Uint16(mac[4:])), "pass"),
+	)
+}
+
 // ipv4 leaves the place of the UDP header in udp and the destination on the stack, or goes on where the packet is not IPv4.
 func (b *builder) ipv4() {
 	b.mark("ipv4")
@@ -152,11 +172,12 @@ func (b *builder) ipv4() {
 		asm.JNE.Imm(asm.R5, 0, "pass"),
 		asm.LoadMem(asm.R5, ip, 9, asm.Byte),
 		asm.JNE.Imm(asm.R5, unix.IPPROTO_UDP, "pass"),
+		asm.LoadMem(asm.R5, ip, sourceIPv4, asm.Byte),
+		asm.JEq.Imm(asm.R5, 0, "pass"),
+		asm.JEq.Imm(asm.R5, loopbackNet, "pass"),
+		asm.JGE.Imm(asm.R5, groupsFrom, "pass"),
 		asm.LoadMem(asm.R5, ip, 2, asm.Half),
 		asm.HostTo(asm.BE, asm.R5, asm.Half),
-		asm.Mov.Reg(asm.R4, ip),
-		asm.Add.Reg(asm.R4, asm.R5),
-		asm.JGT.Reg(asm.R4, end, "pass"),
 		asm.JLT.Imm(asm.R5, ipv4Size+udpSize, "pass"),
 		asm.Sub.Imm(asm.R5, ipv4Size),
 		asm.Mov.Reg(udp, ip),
@@ -185,13 +206,16 @@ func (b *builder) ipv6() {
 		asm.JNE.Imm(asm.R5, 6, "pass"),
 		asm.LoadMem(asm.R5, ip, 6, asm.Byte),
 		asm.JNE.Imm(asm.R5, unix.IPPROTO_UDP, "pass"),
+		asm.LoadMem(asm.R5, ip, sourceIPv6, asm.Byte),
+		asm.JEq.Imm(asm.R5, groupsIPv6, "pass"),
+		asm.LoadMem(asm.R5, ip, sourceIPv6, asm.Word),
+		asm.LoadMem(asm.R4, ip, sourceIPv6+4, asm.Word),
+		asm.Or.Reg(asm.R5, asm.R4),
+		asm.JEq.Imm(asm.R5, 0, "pass"), // ::/64: none, loopback, IPv4-mapped
 		asm.LoadMem(asm.R5, ip, 4, asm.Half),
 		asm.HostTo(asm.BE, asm.R5, asm.Half),
 		asm.Mov.Reg(udp, ip),
 		asm.Add.Imm(udp, ipv6Size),
-		asm.Mov.Reg(asm.R4, udp),
-		asm.Add.Reg(asm.R4, asm.R5),
-		asm.JGT.Reg(asm.R4, end, "pass"),
 	)
 	b.length()
 	for offset := int16(0); offset < 16; offset += 4 {

@@ -16,7 +16,7 @@ func onLoopback(t testing.TB) (*Socket, *Program) {
 	t.Helper()
 	s := newTables(t)
 	enterNamespace(t)
-	p, err := Load(ProgramOptions{Slots: s.slots.FD(), Leases: s.leases.FD(), Queues: 1})
+	p, err := Load(ProgramOptions{Slots: s.slots.FD(), Leases: s.leases.FD(), MAC: ourMAC, Queues: 1})
 	must(t, err)
 	t.Cleanup(func() { p.Close() })
 	must(t, p.Attach(loopback, true))
@@ -191,7 +191,7 @@ func TestPacketsWithoutAFrameAreCounted(t *testing.T) {
 func TestAStrangersProgramStaysWhereItIs(t *testing.T) {
 	_, first := onLoopback(t)
 	s := newTables(t)
-	second, err := Load(ProgramOptions{Slots: s.slots.FD(), Leases: s.leases.FD(), Queues: 1})
+	second, err := Load(ProgramOptions{Slots: s.slots.FD(), Leases: s.leases.FD(), MAC: ourMAC, Queues: 1})
 	must(t, err)
 	defer second.Close()
 	if err := second.Attach(loopback, true); !errors.Is(err, ErrTaken) {

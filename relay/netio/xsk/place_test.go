@@ -64,7 +64,7 @@ func newTables(t testing.TB) tables {
 // newProgram loads a program whose queue 0 has a socket.
 func newProgram(t testing.TB, s tables) *Program {
 	t.Helper()
-	p, err := Load(ProgramOptions{Slots: s.slots.FD(), Leases: s.leases.FD(), VLANs: []uint16{ourVLAN}, Queues: 2})
+	p, err := Load(ProgramOptions{Slots: s.slots.FD(), Leases: s.leases.FD(), MAC: ourMAC, VLANs: []uint16{ourVLAN}, Queues: 2})
 	must(t, err)
 	t.Cleanup(func() { must(t, p.Close()) })
 	fd, err := Descriptor()

@@ -17,6 +17,7 @@ var ErrTaken = errors.New("another XDP program is attached")
 type ProgramOptions struct {
 	Slots  int      // descriptor of a hash map: address, IPv4-mapped -> slot (uint32)
 	Leases int      // descriptor of an array map by slot: a byte by port, 0 is not leased
+	MAC    [6]byte  // of the device: frames to other link addresses are passed. Zero: only those to groups are
 	VLANs  []uint16 // tags whose packets are ours too, beside no tag and tag 0 (priority only); at most MostVLANs
 	Queues int      // of the device
 	Frags  bool     // the device's packets may be longer than a page; those are passed. Needs Linux 5.18
@@ -53,7 +54,7 @@ func (p *Program) load(o *ProgramOptions) (err error) {
 		return fmt.Errorf("create the map of sockets: %w", err)
 	}
 	spec := &ebpf.ProgramSpec{
-		Name: "td_xdp", Type: ebpf.XDP, License: "MIT", Instructions: instructions(o.Slots, o.Leases, p.sockets.FD(), o.VLANs),
+		Name: "td_xdp", Type: ebpf.XDP, License: "MIT", Instructions: instructions(o.Slots, o.Leases, p.sockets.FD(), o.MAC, o.VLANs),
 	}
 	if o.Frags {
 		spec.Flags = unix.BPF_F_XDP_HAS_FRAGS

@@ -2,10 +2,13 @@ package xsk
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"tandem/relay/netio/frame"
 )
@@ -15,6 +18,9 @@ const (
 	redirect = 4 // XDP_REDIRECT
 )
 
+// ourMAC has bytes beyond 127 where a comparison of signed numbers would go wrong.
+var ourMAC = frame.MAC{2, 0, 0, 0x90, 0, 0x81}
+
 // packet makes a good frame to a port, with a payload of 8 bytes.
 func packet(to netip.Addr, port uint16) []byte {
 	from := peer4
@@ -23,7 +29,7 @@ func packet(to netip.Addr, port uint16) []byte {
 	}
 	var t frame.Template
 	t.Set(&frame.Flow{
-		SrcMAC: frame.MAC{2, 0, 0, 0, 0, 2}, DstMAC: frame.MAC{2, 0, 0, 0, 0, 1}, Src: from.As16(), Dst: to.As16(), SrcPort: 4000, DstPort: port,
+		SrcMAC: frame.MAC{2, 0, 0, 0, 0, 2}, DstMAC: ourMAC, Src: from.As16(), Dst: to.As16(), SrcPort: 4000, DstPort: port,
 	})
 	b := append(make([]byte, t.Len()), "payload!"...)
 	t.Put(b)
@@ -65,7 +71,17 @@ func TestOnlyDatagramsToLeasedPortsOfOurAddressesAreRedirected(t *testing.T) {
 		{"IPv6 to a port that is not leased", packet(ours6, leased-1), pass},
 		{"IPv4 to a stranger's address", packet(peer4, leased), pass},
 		{"IPv6 to a stranger's address", packet(peer6, leased), pass},
-		{"to all stations", changed(v4, 0, 0xff), pass},
+		{"to another machine", changed(v4, 5, 9), pass},
+		{"to another machine, by the last bit", changed(v6, 3, 1), pass},
+		{"to all stations", changed(v4, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), pass},
+		{"from 0.0.0.0", changed(v4, 26, 0), pass},
+		{"from loopback", changed(v4, 26, 127), pass},
+		{"from a group", changed(v4, 26, 224), pass},
+		{"from broadcast", changed(v4, 26, 255), pass},
+		{"from the last of the networks", changed(v4, 26, 223), redirect},
+		{"IPv6 from a group", changed(v6, 22, 0xff), pass},
+		{"IPv6 from loopback", changed(v6, 22, make([]byte, 15)...), pass},
+		{"IPv6 from a site whose first word is 0", changed(v6, 22, 0, 0, 0, 0, 0, 1), redirect},
 		{"to a group", changed(v6, 0, 0x33), pass},
 		{"ARP", changed(v4, 12, 0x08, 0x06), pass},
 		{"MPLS", changed(v4, 12, 0x88, 0x47), pass},
@@ -76,14 +92,14 @@ func TestOnlyDatagramsToLeasedPortsOfOurAddressesAreRedirected(t *testing.T) {
 		{"IPv4 that may be fragmented", changed(v4, 20, 0x00, 0x00), redirect},
 		{"ICMP", changed(v4, 23, 1), pass},
 		{"TCP", changed(v4, 23, 6), pass},
-		{"IPv4 longer than the frame", changed(v4, 16, 0, 200), pass},
+		{"IPv4 longer than the frame: the reader drops it", changed(v4, 16, 0, 200), redirect},
 		{"IPv4 shorter than its headers", changed(v4, 16, 0, 27), pass},
 		{"IPv6 of another version", changed(v6, 14, 0x50), pass},
 		{"IPv6 with a traffic class", changed(v6, 14, 0x6f), redirect},
 		{"IPv6 with an extension header", changed(v6, 20, 0), pass},
 		{"IPv6 fragment", changed(v6, 20, 44), pass},
 		{"neighbour discovery", changed(v6, 20, 58), pass},
-		{"IPv6 longer than the frame", changed(v6, 18, 0, 200), pass},
+		{"IPv6 longer than the frame: the reader drops it", changed(v6, 18, 0, 200), redirect},
 		{"jumbogram", changed(v6, 18, 0, 0), pass},
 		{"UDP over IPv4 longer than its packet", changed(v4, 38, 0, 17), pass},
 		{"UDP over IPv4 shorter than its header", changed(v4, 38, 0, 7), pass},
@@ -108,11 +124,34 @@ func TestOnlyDatagramsToLeasedPortsOfOurAddressesAreRedirected(t *testing.T) {
 // twin is the program in Go, made of what reads the packets that the program lets through.
 func twin(b []byte) uint32 {
 	var d frame.Datagram
-	if len(b) > Longest || !frame.Parse(b, &d) || b[0]&1 != 0 || d.VLAN != 0 && d.VLAN != ourVLAN || d.DstPort != leased ||
+	if len(b) > Longest || !frame.Parse(whole(b), &d) || [6]byte(b) != ourMAC || noWireBrings(d.Src) || d.VLAN != 0 && d.VLAN != ourVLAN || d.DstPort != leased ||
 		d.Dst != ours4.As16() && d.Dst != ours6.As16() {
 		return pass
 	}
 	return redirect
+}
+
+// whole returns b with as many zero bytes behind it as any IP header can ask for, if no header is cut off: the program does not
+// compare that length.
+func whole(b []byte) []byte {
+	at := 14
+	if len(b) >= 18 && b[12] == 0x81 && b[13] == 0 {
+		at += frame.TagSize
+	}
+	if headers := at + 20 + 8; len(b) < headers || b[at]>>4 == 6 && len(b) < headers+20 {
+		return b
+	}
+	return append(slices.Clone(b), make([]byte, 1<<16)...)
+}
+
+// noWireBrings tells whether a source is none that a packet from elsewhere can have.
+func noWireBrings(source [16]byte) bool {
+	a := netip.AddrFrom16(source)
+	if a.Is4In6() {
+		first := a.Unmap().As4()[0]
+		return first == 0 || first == 127 || first >= 224
+	}
+	return a.IsMulticast() || [8]byte(source[:8]) == [8]byte{}
 }
 
 func FuzzTheProgramDecidesAsItsTwin(f *testing.F) {
@@ -137,11 +176,28 @@ func FuzzTheProgramDecidesAsItsTwin(f *testing.F) {
 
 func TestAQueueWithoutASocketPassesEverything(t *testing.T) {
 	s := newTables(t)
-	p, err := Load(ProgramOptions{Slots: s.slots.FD(), Leases: s.leases.FD(), Queues: 1})
+	p, err := Load(ProgramOptions{Slots: s.slots.FD(), Leases: s.leases.FD(), MAC: ourMAC, Queues: 1})
 	must(t, err)
 	defer p.Close()
 	if got, err := p.verdict(packet(ours4, leased)); err != nil || got != pass {
 		t.Errorf("verdict %d, %v", got, err)
+	}
+}
+
+func TestWithoutALinkAddressOnlyFramesToGroupsArePassed(t *testing.T) {
+	s := newTables(t)
+	p, err := Load(ProgramOptions{Slots: s.slots.FD(), Leases: s.leases.FD(), Queues: 1})
+	must(t, err)
+	defer p.Close()
+	fd, err := Descriptor()
+	must(t, err)
+	defer unix.Close(fd)
+	must(t, p.Enter(0, fd))
+	b := packet(ours4, leased)
+	for first, want := range map[byte]uint32{0: redirect, 2: redirect, 1: pass, 0xff: pass} {
+		if got, err := p.verdict(changed(b, 0, first)); err != nil || got != want {
+			t.Errorf("to %#x..: verdict %d, %v; want %d", first, got, err, want)
+		}
 	}
 }
 
@@ -178,6 +234,16 @@ func TestLoadRefusesWhatCannotBe(t *testing.T) {
 	p, err := Load(ProgramOptions{Slots: s.slots.FD(), Leases: s.leases.FD(), Queues: 1, VLANs: many, Frags: true})
 	must(t, err)
 	must(t, p.Close())
+}
+
+func TestSocketsThatAreForbiddenAreToldFromOtherFaults(t *testing.T) {
+	forbidden, other := explainFamily(unix.EAFNOSUPPORT), explainFamily(unix.EMFILE)
+	if !errors.Is(forbidden, unix.EAFNOSUPPORT) || !strings.Contains(forbidden.Error(), "RestrictAddressFamilies=") {
+		t.Errorf("forbidden: %v", forbidden)
+	}
+	if other != unix.EMFILE {
+		t.Errorf("too many files: %v", other)
+	}
 }
 
 // BenchmarkProgram runs the program on one packet; an operation is 1,000 of them, the kernel's own time.

@@ -118,9 +118,18 @@ const (
 func Descriptor() (int, error) {
 	fd, err := unix.Socket(unix.AF_XDP, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, os.NewSyscallError("socket(AF_XDP)", err)
+		return -1, explainFamily(os.NewSyscallError("socket(AF_XDP)", err))
 	}
 	return fd, nil
+}
+
+// explainFamily adds what to do where there are no such sockets: a service manager that forbids them gives the error of a kernel
+// without them.
+func explainFamily(err error) error {
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		return fmt.Errorf("%w: the kernel needs CONFIG_XDP_SOCKETS, and the service AF_XDP in RestrictAddressFamilies=", err)
+	}
+	return err
 }
 
 // Open gives the socket its memory and rings and binds it to the queue. Nothing is received before Program.Enter.
