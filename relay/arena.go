@@ -9,7 +9,7 @@ import (
 )
 
 // arenaVersion stamps the layout of the arena: a successor process takes over only an arena it understands.
-const arenaVersion = 2
+const arenaVersion = 3
 
 // arenaHeader begins the state that outlives a process.
 type arenaHeader struct {

@@ -185,6 +185,7 @@ func TestNoTwoSendersOfASessionShareAKey(t *testing.T) {
 func TestAKeyThatCarriesGoesOnAtTheRolloverCounter(t *testing.T) {
 	h := open(t, nil)
 	b := leg1(h.call("one", func(a, _ *control.Leg) { a.RX, a.TX = crypto(1), crypto(2) }), "b")
+	h.climb(b.Local, bob, alice, 8, 65529, nil)
 	for i := range uint16(10) {
 		h.arrive(b.Local, bob, packet(8, 65530+i))
 	}
@@ -242,11 +243,64 @@ func TestGCMLegsAreRekeyedAcrossLikeAnyOther(t *testing.T) {
 	h := open(t, nil)
 	s := h.call("one", func(a, b *control.Leg) { a.RX, a.TX, b.RX, b.TX = gcm(1), gcm(2), gcm(3), gcm(4) })
 	toUs, toBob := far(1), far(4)
+	h.climb(leg1(s, "a").Local, alice, bob, 7, 65_532, toUs)
 	for i := range uint16(6) {
 		p := packet(7, 65_533+i)
 		h.arrive(leg1(s, "a").Local, alice, sealed(t, toUs, p))
 		if got, err := toBob.DecryptRTP(nil, h.heard(bob), nil); err != nil || !bytes.Equal(got, p) {
 			t.Fatalf("packet %d: bob opened %x: %v", i, got, err)
 		}
+	}
+}
+
+// A receiver that misses the first packets of a stream, because the call is not answered there yet, cannot know that the sequence
+// number wrapped among them (RFC 3711 section 3.3.1): it would be deaf for the whole call.
+func TestAnSRTPPeerThatMissesTheFirstPacketsOpensTheOthers(t *testing.T) {
+	h := open(t, nil)
+	b, far := leg1(h.call("one", func(a, _ *control.Leg) { a.RX, a.TX = crypto(1), crypto(2) }), "b"), pion(t, 2)
+	for i := range uint16(20) {
+		p := packet(7, 65530+i)
+		h.arrive(b.Local, bob, p)
+		if out := h.heard(alice); i >= 10 { // the first ten are lost on the way
+			if got, err := far.DecryptRTP(nil, out, nil); err != nil || !bytes.Equal(got[12:], p[12:]) {
+				t.Fatalf("packet %d: %v", i, err)
+			}
+		}
+	}
+}
+
+// Likewise for us: a peer whose first packets came before its key did, or were lost, has counted one wrap that we have not seen.
+func TestAPeerWhoseNumbersWrappedBeforeItsFirstPacketThatWeCanOpenIsHeard(t *testing.T) {
+	h := open(t, nil)
+	a, far := leg1(h.call("one", func(a, _ *control.Leg) { a.Pin, a.TX = "auth", crypto(2) }), "a"), pion(t, 1)
+	for i := range uint16(10) {
+		h.arrive(a.Local, alice, sealed(t, far, packet(7, 65530+i)))
+		h.silence("no_key")
+	}
+	h.update("one", 2, control.Leg{Name: "a", RX: crypto(1)})
+	for i := range uint16(10) {
+		p := packet(7, 4+i)
+		h.arrive(a.Local, alice, sealed(t, far, p))
+		if got := h.heard(bob); !bytes.Equal(got, p) {
+			t.Fatalf("packet %d: bob heard %x", i, got)
+		}
+	}
+}
+
+// Two sources that take turns under one key, as a mixer's may, are not told of with every packet, and the last one is told of.
+func TestSourcesThatTakeTurnsAreNotToldOfWithEveryPacket(t *testing.T) {
+	h := open(t, nil)
+	a, far := leg1(h.call("one", func(a, _ *control.Leg) { a.RX, a.TX = crypto(1), crypto(2) }), "a"), pion(t, 1)
+	_, l := h.listen("test")
+	const each = 100
+	for i := range uint16(2 * each) {
+		h.arrive(a.Local, alice, sealed(t, far, packet(7+uint32(i%2), i/2)))
+	}
+	told := []uint32{l.await(t, control.EventSSRC).SSRC, l.await(t, control.EventSSRC).SSRC}
+	for told[len(told)-1] != 8 { // the one that spoke last; the watch looks at a leg once a second
+		told = append(told, l.await(t, control.EventSSRC).SSRC)
+	}
+	if told[0] != 7 || len(told) > each/10 {
+		t.Errorf("told of %v", told)
 	}
 }

@@ -16,6 +16,7 @@ type step struct {
 	kind  rtp.Kind
 	fresh bool // newer than all before it
 	late  bool // sealed with the receive key before this one
+	plain bool // crosses as it is: nobody looks for RTP in it
 	view  rtp.View
 }
 
@@ -78,12 +79,14 @@ func (w *worker) admit(b *netio.Batch, now int64) {
 		if p.Verdict != verdict.Forward {
 			continue
 		}
-		switch s.kind = s.classify(p); s.kind {
-		case rtp.RTP:
+		switch s.kind = s.classify(p); {
+		case s.plain:
+			p.Verdict = w.admitOpaque(p, s, now) // opaque.go
+		case s.kind == rtp.RTP:
 			if s.view, p.Verdict = rtp.Parse(p.Data); p.Verdict == verdict.Forward {
 				p.Verdict = s.leg.pin.Glance(now, &w.cold[s.in()].pin, pin.Addr(p.Src), w.seed)
 			}
-		case rtp.RTCP:
+		case s.kind == rtp.RTCP:
 			if len(p.Data) < minRTCP {
 				p.Verdict = verdict.TooShort
 			} else {
@@ -97,6 +100,10 @@ func (w *worker) admit(b *netio.Batch, now int64) {
 
 // classify tells what a packet claims to be, on the port that it came to.
 func (s *step) classify(p *netio.Packet) rtp.Kind {
+	if s.plain = false; s.leg.flags&opaque != 0 {
+		s.plain = s.ref&1 == 0
+		return rtp.Other // an opaque stream has no reports
+	}
 	kind := rtp.Classify(p.Data)
 	switch onRTCP := s.ref&1 != 0; {
 	case kind == rtp.RTP && onRTCP:
@@ -115,9 +122,12 @@ func (w *worker) judge(b *netio.Batch, now int64) {
 			continue
 		}
 		l := s.leg
-		if s.kind == rtp.RTCP {
+		switch {
+		case s.plain:
+			p.Verdict = w.judgeOpaque(l, p, s, now)
+		case s.kind == rtp.RTCP:
 			p.Verdict = w.judgeRTCP(l, p, s, now)
-		} else {
+		default:
 			p.Verdict = w.judgeRTP(l, p, s, now)
 		}
 		if p.Verdict != verdict.Forward {
@@ -161,11 +171,8 @@ func (w *worker) judgeRTP(l *leg, p *netio.Packet, s *step, now int64) verdict.V
 		Authenticated: l.flags&secure != 0,
 		Fresh:         s.fresh,
 	})
-	if moved {
-		w.relay.events.post(event{kind: pinned, session: k.session, leg: s.in(), address: p.Src})
-	}
-	if !disputed && l.pin.Contested() {
-		w.relay.events.post(event{kind: disputedBy, session: k.session, leg: s.in(), address: p.Src})
+	if moved || disputed != l.pin.Contested() {
+		w.tellPin(l, p, s, moved, disputed)
 	}
 	if v == verdict.Forward {
 		w.hear(l, s, now)
@@ -173,12 +180,24 @@ func (w *worker) judgeRTP(l *leg, p *netio.Packet, s *step, now int64) verdict.V
 	return v
 }
 
+// tellPin tells of what a packet did to the pin: moved it, or made two candidates of one (disputed: there were two before).
+func (w *worker) tellPin(l *leg, p *netio.Packet, s *step, moved, disputed bool) {
+	session := w.cold[s.in()].session
+	if moved {
+		w.relay.events.post(event{kind: pinned, session: session, leg: s.in(), address: p.Src})
+	}
+	if !disputed && l.pin.Contested() {
+		w.relay.events.post(event{kind: disputedBy, session: session, leg: s.in(), address: p.Src})
+	}
+}
+
 // hear notes who speaks and how well.
 func (w *worker) hear(l *leg, s *step, now int64) {
-	if l.quality.SSRC() != s.view.SSRC {
-		w.relay.events.post(event{kind: newSSRC, session: w.cold[s.in()].session, leg: s.in(), ssrc: s.view.SSRC})
-	}
+	another := l.quality.SSRC() != s.view.SSRC
 	l.quality.Update(now, s.view.SSRC, s.view.Seq, s.view.Timestamp, l.clockOf(&w.rare[s.in()], s.view.PT))
+	if another {
+		w.announce(s.in())
+	}
 }
 
 // route finds where a packet leaves: held and unanswered legs end its way, RTCP keeps flowing while media is held.
@@ -214,8 +233,11 @@ func (w *worker) count(b *netio.Batch) {
 		w.outBytes += uint64(len(p.Data))
 		s.to.sent++
 		s.to.sentBytes += uint64(len(p.Data))
-		if s.kind == rtp.RTCP {
+		switch {
+		case s.kind == rtp.RTCP:
 			w.cold[s.peer].sentRTCP++
+		case s.plain:
+			w.cold[s.peer].sentOpaque++
 		}
 	}
 }

@@ -3,7 +3,7 @@ package relay
 import "tandem/relay/srtp"
 
 // wanted are the flags that signalling names; the others follow from the rest of what it says.
-const wanted = hears | speaks | secure | muxed | watched | clocked
+const wanted = hears | speaks | secure | muxed | watched | clocked | opaque | unreported | holdReports
 
 // change makes a leg what signalling wants it to be. Worker only, or before the worker knows the leg. What is the same as before
 // stays untouched: a pin, a rollover counter or a window never restarts without a reason.
@@ -12,12 +12,12 @@ func (w *worker) change(c *change, now int64) {
 	l, k := &w.legs[index], &w.cold[index]
 	other := &w.legs[l.peer]
 	newAddress := c.policy.Signalled != k.pin.Policy().Signalled
-	const active = hears | speaks | watched
-	if l.flags&active != active && c.flags&active == active || newAddress {
+	const expected = hears | speaks | watched | opaque | unreported | holdReports
+	if (l.flags^c.flags)&expected != 0 || newAddress {
 		l.since = now
 	}
-	if l.flags&(hears|speaks) != hears|speaks && c.flags&(hears|speaks) == hears|speaks {
-		other.since = now // nobody could expect it while this end was held
+	if (l.flags^c.flags)&(hears|speaks) != 0 {
+		other.since = now // what is expected of it has changed as well
 	}
 	l.flags = l.flags&^wanted | c.flags&wanted
 	l.known, l.clock = c.known, 0

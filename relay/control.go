@@ -17,11 +17,11 @@ func (r *Relay) Handle(_ context.Context, c *control.Conn, method string, params
 	case control.MethodHello:
 		return answer(params, func(m control.Hello) (any, error) { return r.hello(c, m) })
 	case control.MethodOpen:
-		return answer(params, func(m control.Open) (any, error) { return r.open(m) })
+		return answer(params, func(m control.Open) (any, error) { return brief(r.open(m)) })
 	case control.MethodUpdate:
-		return answer(params, func(m control.Update) (any, error) { return r.update(m) })
+		return answer(params, func(m control.Update) (any, error) { return brief(r.update(m)) })
 	case control.MethodClose:
-		return answer(params, func(m control.Ref) (any, error) { return r.closeSession(m) })
+		return answer(params, func(m control.Ref) (any, error) { return brief(r.closeSession(m)) })
 	case control.MethodGet:
 		return answer(params, func(m control.Ref) (any, error) { return r.get(m) })
 	case control.MethodList:
@@ -43,6 +43,15 @@ func answer[M any](params json.RawMessage, handle func(M) (any, error)) (any, er
 		return nil, err
 	}
 	return handle(m)
+}
+
+// brief leaves out of a session's state what the controller that asks has told us itself: session.get and session.list have it.
+func brief(result any, err error) (any, error) {
+	if state, ok := result.(control.SessionState); ok {
+		state.Opaque = ""
+		return state, err
+	}
+	return result, err
 }
 
 func (r *Relay) hello(c *control.Conn, m control.Hello) (any, error) {

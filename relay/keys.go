@@ -39,6 +39,12 @@ type retired struct {
 	until int64 // when it opens nothing any more, CLOCK_MONOTONIC
 }
 
+// retiring is when the time of a leg's retired key is over.
+type retiring struct {
+	leg   uint32
+	until int64 // CLOCK_MONOTONIC
+}
+
 func (r *retired) received() srtp.Received { return srtp.Received{Now: &r.now, Rest: &r.rest} }
 
 // schedules are the expanded keys of one direction.
@@ -70,6 +76,7 @@ func (w *worker) retire(index uint32, until int64) {
 	}
 	before.retired, before.past = r, append(before.past, r)
 	l.flags |= renewed | retires
+	w.retiring = append(w.retiring, retiring{index, until})
 }
 
 // forget ends the time of the key that was retired last. What it opened stays known.

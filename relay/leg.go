@@ -52,8 +52,9 @@ type cold struct {
 	place   uint32 // in the worker's round
 	said    word
 
-	inRTCP, sentRTCP uint64 // included in the packets of the hot part
-	drops            verdict.Counters
+	inRTCP, sentRTCP     uint64 // included in the packets of the hot part, like the next
+	inOpaque, sentOpaque uint64
+	drops                verdict.Counters
 }
 
 // word is what signalling said and no packet asks for. Only change writes it.
@@ -81,20 +82,25 @@ type payload struct {
 	typ   uint8
 }
 
-// flags are what signalling said, a bit each. Only change writes them.
+// flags are what signalling said, a bit each, and some of what the worker remembers. Only change writes the former.
 type flags uint16
 
 const (
-	hears   flags = 1 << iota // the direction lets media come from the peer
-	speaks                    // the direction lets media go to the peer
-	secure                    // SRTP in both directions: plain RTP neither leaves nor enters, even before the keys are there
-	muxed                     // RTCP shares the RTP port (RFC 5761)
-	watched                   // silence is reported
-	clocked                   // a payload type has a clock of its own, in rare
-	keyedRX                   // there is a key to open with
-	keyedTX                   // there is a key to seal with
-	renewed                   // a receive key was replaced: it is among the worker's keys
-	retires                   // not long ago, and it may still open packets
+	hears       flags = 1 << iota // the direction lets media come from the peer
+	speaks                        // the direction lets media go to the peer
+	secure                        // SRTP in both directions: plain RTP neither leaves nor enters, even before the keys are there
+	muxed                         // RTCP shares the RTP port (RFC 5761)
+	watched                       // silence is reported
+	clocked                       // a payload type has a clock of its own, in rare
+	keyedRX                       // there is a key to open with
+	keyedTX                       // there is a key to seal with
+	renewed                       // a receive key was replaced: it is among the worker's keys
+	retires                       // not long ago, and it may still open packets
+	opaque                        // what comes to the media port crosses as it is: UDPTL (opaque.go)
+	unreported                    // the peer is not expected to send RTCP while media flows: no silence of it is reported then
+	holdReports                   // the peer sends RTCP while it is held: silence is reported then as well
+	announced                     // a new SSRC was reported since the watch looked
+	owed                          // and another came, which the watch is to report
 )
 
 // reportPort is our port that RTCP leaves by.

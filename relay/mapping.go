@@ -23,6 +23,10 @@ func (m *mapping) restarts(ssrc uint32, seq uint16) bool {
 	return !m.begun || ssrc != m.in || ahead >= maxDropout || ahead < -maxMisorder
 }
 
+// maxFirst is the highest sequence number that a sealed stream begins with (RFC 4568 section 6.4): a receiver that misses the first
+// packets and with them a wrap cannot know the rollover counter (RFC 3711 section 3.3.1), and would be deaf for the whole call.
+const maxFirst = 1<<15 - 1
+
 // follow takes the next packet's SSRC and sequence number and returns those to send.
 func (m *mapping) follow(ssrc uint32, seq uint16, sent srtp.Sent) (uint32, uint16) {
 	if m.restarts(ssrc, seq) {
@@ -40,8 +44,9 @@ func (m *mapping) rebase(ssrc uint32, seq uint16, sent srtp.Sent) {
 		m.out = ssrc
 	}
 	m.in, m.last, m.begun = ssrc, seq, true
-	m.offset = 0
-	if next, known := sent.Next(m.out); known {
-		m.offset = next - seq
+	next, known := sent.Next(m.out)
+	if !known {
+		next = seq & maxFirst
 	}
+	m.offset = next - seq
 }

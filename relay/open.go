@@ -38,6 +38,10 @@ func (r *Relay) open(m control.Open) (any, error) {
 	r.opened++
 	state := s.state(s.count(nil), now)
 	s.join()
+	if err := r.leadsOut(changes); err != nil { // only now it has ports, which others may have named before
+		r.end(s)
+		return nil, control.Errorf(control.CodeParams, "%v", err)
+	}
 	return state, nil
 }
 
@@ -83,8 +87,8 @@ func checkOpen(m *control.Open) error {
 		switch {
 		case st.Name == "" || len(st.Name) > control.MaxID || slices.ContainsFunc(m.Streams[:i], named):
 			return control.Errorf(control.CodeParams, "streams[%d].name: %q is empty, too long or used twice", i, st.Name)
-		case st.Kind != "" && st.Kind != kindRTP:
-			return control.Errorf(control.CodeUnsupported, "stream %q: kind %q is reserved; this relay carries rtp", st.Name, st.Kind)
+		case !knownKind(st.Kind):
+			return unknownKind(st)
 		case len(st.Legs) != control.MaxLegs:
 			return control.Errorf(control.CodeParams, "stream %q: %d legs; this relay joins exactly %d", st.Name, len(st.Legs), control.MaxLegs)
 		case st.Legs[0].Name == st.Legs[1].Name:
@@ -125,7 +129,7 @@ func (r *Relay) prepare(m *control.Open) (*session, []change, error) {
 		for k := range sm.Legs {
 			e, c := &st.legs[k], &changes[i*control.MaxLegs+k]
 			e.name = unique.Make(sm.Legs[k].Name)
-			if err := r.draft(c, e, &sm.Legs[k], sm.Watch); err != nil {
+			if err := r.draft(c, e, sm, &sm.Legs[k]); err != nil {
 				return nil, nil, control.Errorf(control.CodeParams, "stream %q leg %q: %v", sm.Name, sm.Legs[k].Name, err)
 			}
 		}
@@ -161,6 +165,7 @@ func (r *Relay) settle(s *session, changes []change, now int64) error {
 		for k := range s.streams[i].legs {
 			e := &s.streams[i].legs[k]
 			e.index = first + uint32(k)
+			r.legAt[e.rtp] = e.index
 			l, k := &r.legs[e.index], &r.cold[e.index]
 			l.peer, l.rtp, l.rtcp, l.since = e.index^1, e.rtp, e.rtcp, now
 			k.session, k.opened = s.serial, now

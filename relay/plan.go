@@ -33,8 +33,8 @@ type change struct {
 	spent  *[]srtp.Keys // send keys given up, the one that this change replaces included
 }
 
-// draft plans a new leg: its network and family, and what the message wants of it.
-func (r *Relay) draft(c *change, e *end, m *control.Leg, watch *bool) error {
+// draft plans a new leg of a stream: its network and family, and what the message wants of it.
+func (r *Relay) draft(c *change, e *end, st *control.Stream, m *control.Leg) error {
 	n := r.network(m.Network)
 	if n == nil {
 		return fmt.Errorf("network %q is unknown; known: %s", m.Network, r.networkNames())
@@ -50,23 +50,29 @@ func (r *Relay) draft(c *change, e *end, m *control.Leg, watch *bool) error {
 	if c.mux {
 		c.flags |= muxed
 	}
-	return c.plan(m, watch)
+	return c.plan(st, m)
 }
 
 // redraft plans what a message makes of a leg that is there. It changes nothing. The caller holds r.mu.
-func (r *Relay) redraft(c *change, e *end, m *control.Leg, watch *bool) error {
+func (r *Relay) redraft(c *change, e *end, st *control.Stream, m *control.Leg) error {
 	l, k := &r.legs[e.index], &r.cold[e.index]
 	*c = change{
 		end: e, tier: r.tier, ip4: e.network.Addresses[e.at].Is4(), mux: e.mux(),
 		policy: *k.pin.Policy(), flags: l.flags & wanted, said: k.said, known: l.known, codec: e.codec, dscp: e.dscp, spent: e.spent,
 	}
-	return c.plan(m, watch)
+	return c.plan(st, m)
 }
 
-// plan takes a message into account.
-func (c *change) plan(m *control.Leg, watch *bool) error {
-	c.set(watched, watch)
+// plan takes a message about a stream and one of its legs into account.
+func (c *change) plan(st *control.Stream, m *control.Leg) error {
+	c.set(watched, st.Watch)
 	c.set(muxed, m.RTCPMux)
+	c.set(holdReports, m.RTCPHeld)
+	if m.RTCPActive != nil {
+		silent := !*m.RTCPActive
+		c.set(unreported, &silent)
+	}
+	c.planKind(st.Kind)
 	for _, step := range [...]func(*change, *control.Leg) error{planDirection, planKeys, planPin, planRemote, planPayloads} {
 		if err := step(c, m); err != nil {
 			return err
@@ -78,7 +84,7 @@ func (c *change) plan(m *control.Leg, watch *bool) error {
 		}
 		c.dscp = uint8(*m.DSCP)
 	}
-	return nil
+	return c.checkOpaque()
 }
 
 func (c *change) set(bit flags, on *bool) {

@@ -155,8 +155,11 @@ func (w *worker) address(from *slot, p *netio.Packet) verdict.Verdict {
 		to, ok = l.pin.SendRTCPTo(&k.pin)
 		p.Out = l.reportPort()
 	}
-	if !ok {
+	switch {
+	case !ok:
 		return verdict.NoDestination
+	case l.flags&opaque != 0:
+		return verdict.Held // no place for RTP or RTCP
 	}
 	p.Dst, p.Verdict = netio.Addr(to), verdict.Forward
 	if from.kind == rtp.RTCP {

@@ -90,6 +90,7 @@ type Relay struct {
 	mu       sync.Mutex // everything below; never taken by a worker
 	sessions map[string]*session
 	bySerial map[uint64]*session
+	legAt    map[netio.Local]uint32 // the leg that has the port for RTP
 	closed   map[string]final
 	order    []string // ids of closed, oldest first
 	serial   uint64
@@ -122,7 +123,7 @@ func Open(o Options) (*Relay, error) {
 	r := &Relay{
 		tier:    tier,
 		options: o, log: o.Log, registry: netio.NewRegistry(nil), started: time.Now(),
-		sessions: map[string]*session{}, bySerial: map[uint64]*session{}, closed: map[string]final{},
+		sessions: map[string]*session{}, bySerial: map[uint64]*session{}, legAt: map[netio.Local]uint32{}, closed: map[string]final{},
 		conns: map[*control.Conn]control.Hello{}, quit: make(chan struct{}),
 		events: events{queue: make(chan event, eventDepth)},
 	}

@@ -25,8 +25,7 @@ type session struct {
 	streams    []stream
 }
 
-// stream is one flow of media between named legs. More than two legs, and kinds other than rtp, have their place here and
-// no use yet.
+// stream is one flow of media between named legs. More than two legs have their place here and no use yet.
 type stream struct {
 	name unique.Handle[string]
 	legs []end
@@ -126,6 +125,7 @@ func (w *worker) disown(e *end) {
 func (r *Relay) end(s *session) control.SessionState {
 	tallies, now := s.look(s.worker.disown)
 	s.legs(func(e *end) {
+		delete(r.legAt, e.rtp)
 		r.unlease(e, now)
 		if e.spent != nil {
 			clear(*e.spent)

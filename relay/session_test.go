@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/srtp/v2"
+
 	"tandem/internal/control"
 	"tandem/relay/rtp"
 )
@@ -51,11 +53,30 @@ func TestRTCPCrossesOnItsOwnPortAndNextToRTPWithMux(t *testing.T) {
 	h.silence("not_rtp")
 }
 
+// climb has a source begin at sequence number 0 and rise to last in steps that are no restart, so that what we seal of it has its
+// numbers: a sealed stream begins in the lower half. By seals what is said, nil: it is plain.
+func (h *house) climb(local string, from, to netip.AddrPort, ssrc uint32, last uint16, by *srtp.Context) {
+	h.t.Helper()
+	const step = maxDropout - 1
+	for seq := 0; ; seq += step {
+		p := packet(ssrc, uint16(min(seq, int(last))))
+		if by != nil {
+			p = sealed(h.t, by, p)
+		}
+		h.arrive(local, from, p)
+		h.heard(to)
+		if seq >= int(last) {
+			return
+		}
+	}
+}
+
 func TestSRTPIsOpenedForAPlainLegAndSealedForASecureOne(t *testing.T) {
 	h := open(t, nil)
 	s := h.call("one", func(a, _ *control.Leg) { a.RX, a.TX = crypto(1), crypto(2) })
 	a, b := leg1(s, "a"), leg1(s, "b")
 	toUs, fromUs := pion(t, 1), pion(t, 2)
+	h.climb(b.Local, bob, alice, 7, 65524, nil)
 	for i := range 20 {
 		p := packet(7, uint16(65525+i)) // across the rollover
 		h.arrive(a.Local, alice, sealed(t, toUs, p))
@@ -204,6 +225,7 @@ func TestAnIdenticalUpdateChangesNothingAndANewKeyStartsAtRolloverZero(t *testin
 	s := h.call("one", func(a, _ *control.Leg) { a.RX, a.TX = crypto(1), crypto(2) })
 	a, b := leg1(s, "a"), leg1(s, "b")
 	toUs, far := pion(t, 1), pion(t, 2)
+	h.climb(b.Local, bob, alice, 8, 65529, nil)
 	for i := range 10 {
 		h.arrive(a.Local, alice, sealed(t, toUs, packet(7, uint16(65530+i))))
 		h.heard(bob)

@@ -29,8 +29,8 @@ type tally struct {
 func (t *tally) take(l *leg, k *cold) {
 	*t = tally{
 		remote: k.pin.Policy().Signalled, heard: l.heard, quality: l.quality,
-		in:    control.Traffic{Packets: l.in, Bytes: l.inBytes, RTCP: k.inRTCP},
-		out:   control.Traffic{Packets: l.sent, Bytes: l.sentBytes, RTCP: k.sentRTCP},
+		in:    control.Traffic{Packets: l.in, Bytes: l.inBytes, RTCP: k.inRTCP, Opaque: k.inOpaque},
+		out:   control.Traffic{Packets: l.sent, Bytes: l.sentBytes, RTCP: k.sentRTCP, Opaque: k.sentOpaque},
 		flags: l.flags, mode: k.pin.Policy().Mode, rx: k.said.rx.Suite(), tx: k.said.tx.Suite(),
 	}
 	t.pinned, _ = l.pin.Pinned()
@@ -71,7 +71,7 @@ func (s *session) state(tallies []tally, at int64) control.SessionState {
 	}
 	for i := range s.streams {
 		st := &s.streams[i]
-		described := control.StreamState{Name: st.name.Value(), Kind: kindRTP, Legs: make([]control.LegState, len(st.legs))}
+		described := control.StreamState{Name: st.name.Value(), Kind: kindOf(tallies[0].flags), Legs: make([]control.LegState, len(st.legs))}
 		for k := range st.legs {
 			described.Legs[k] = st.legs[k].state(&tallies[0], at)
 			tallies = tallies[1:]
@@ -80,9 +80,6 @@ func (s *session) state(tallies []tally, at int64) control.SessionState {
 	}
 	return state
 }
-
-// kindRTP is the kind of every stream so far.
-const kindRTP = "rtp"
 
 // state describes a leg. Keys stay here: only the suites are told.
 func (e *end) state(t *tally, at int64) control.LegState {

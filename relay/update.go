@@ -39,6 +39,9 @@ func (r *Relay) update(m control.Update) (any, error) {
 	if err := r.distinct(s, changes); err != nil {
 		return nil, control.Errorf(control.CodeParams, "%v", err)
 	}
+	if err := r.leadsOut(changes); err != nil {
+		return nil, control.Errorf(control.CodeParams, "%v", err)
+	}
 	s.generation = m.Generation
 	if m.Opaque != nil {
 		s.opaque = strings.Clone(*m.Opaque)
@@ -51,6 +54,9 @@ func (r *Relay) updateStream(s *session, m *control.Stream) ([]change, error) {
 	st := s.stream(m.Name)
 	if st == nil {
 		return nil, control.Errorf(control.CodeParams, "session %q has no stream %q", s.id, m.Name)
+	}
+	if !knownKind(m.Kind) {
+		return nil, unknownKind(m)
 	}
 	for i := range m.Legs {
 		lm := &m.Legs[i]
@@ -69,11 +75,11 @@ func (r *Relay) updateStream(s *session, m *control.Stream) ([]change, error) {
 		lm := &control.Leg{} // one that is not mentioned changes nothing but what the stream says
 		if at := slices.IndexFunc(m.Legs, func(l control.Leg) bool { return l.Name == e.name.Value() }); at >= 0 {
 			lm = &m.Legs[at]
-		} else if m.Watch == nil {
+		} else if m.Watch == nil && m.Kind == "" {
 			continue
 		}
 		changes = append(changes, change{})
-		if err := r.redraft(&changes[len(changes)-1], e, lm, m.Watch); err != nil {
+		if err := r.redraft(&changes[len(changes)-1], e, m, lm); err != nil {
 			return nil, control.Errorf(control.CodeParams, "stream %q leg %q: %v", m.Name, e.name.Value(), err)
 		}
 	}

@@ -15,7 +15,9 @@ type worker struct {
 	queue netio.Queue
 	arena                  // shared by all workers; only our legs are ours
 	keys  map[uint32]*keys // by leg: what does not fit into the arena
-	seed  uint64           // of the strangers' buckets
+
+	retiring []retiring // in the order of their ends
+	seed     uint64     // of the strangers' buckets
 
 	batch  netio.Batch
 	steps  [netio.BatchSize]step

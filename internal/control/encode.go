@@ -54,16 +54,24 @@ func appendForeign(b []byte, v reflect.Value) ([]byte, error) {
 	return append(b, encoded...), err
 }
 
-// appendText appends a string. What json escapes, json writes: beside the obvious, what a browser might take for markup.
+// appendText appends a string. Quotes and backslashes, of which JSON inside a string is full, are escaped here; what else
+// needs it, control characters and what a browser might take for markup, json writes.
 func appendText(b []byte, s string) ([]byte, error) {
+	start := len(b)
+	b = append(b, '"')
+	done := 0 // bytes of s that b has
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, s[done:i]...)
+			b = append(b, '\\', c)
+			done = i + 1
+		case c < ' ' || c > '~' || c == '<' || c == '>' || c == '&':
 			encoded, err := json.Marshal(s)
-			return append(b, encoded...), err
+			return append(b[:start], encoded...), err
 		}
 	}
-	b = append(b, '"')
-	b = append(b, s...)
+	b = append(b, s[done:]...)
 	return append(b, '"'), nil
 }
 

@@ -121,7 +121,7 @@ type Update struct {
 // Stream is one flow of media between two legs.
 type Stream struct {
 	Name  string `json:"name"`            // "audio"
-	Kind  string `json:"kind,omitempty"`  // "rtp" (the default); "opaque" is reserved
+	Kind  string `json:"kind,omitempty"`  // "rtp" (the default) or "opaque": datagrams cross as they are, for UDPTL (T.38)
 	Watch *bool  `json:"watch,omitempty"` // report media.timeout; default true. Turn it off while a call rings
 	Legs  []Leg  `json:"legs"`
 }
@@ -142,6 +142,8 @@ type Leg struct {
 	Prefixes   *[]string  `json:"prefixes,omitempty"`    // further sources that may be accepted, CIDR
 	Direction  string     `json:"direction,omitempty"`   // as the relay sees the peer: sendrecv, sendonly (we only send to it), recvonly, inactive
 	DSCP       *int       `json:"dscp,omitempty"`        // 0..63; default 46 (EF)
+	RTCPActive *bool      `json:"rtcp_active,omitempty"` // the peer sends RTCP while media flows (default true); false: its silence is not reported then
+	RTCPHeld   *bool      `json:"rtcp_held,omitempty"`   // it sends RTCP while held as well: its silence is reported then too; default false
 	RX         *Crypto    `json:"rx,omitempty"`          // what the peer seals with; suite "none" means plain RTP
 	TX         *Crypto    `json:"tx,omitempty"`          // what we seal with
 	Payloads   *[]Payload `json:"payloads,omitempty"`    // negotiated payload types
@@ -202,11 +204,12 @@ type LegState struct {
 	SilentMS  int64             `json:"silent_ms"`       // since the last accepted packet; -1: none yet
 }
 
-// Traffic counts packets and bytes of UDP payload.
+// Traffic counts packets and bytes of UDP payload. The packets are all of them.
 type Traffic struct {
 	Packets uint64 `json:"packets"`
 	Bytes   uint64 `json:"bytes"`
 	RTCP    uint64 `json:"rtcp_packets"`
+	Opaque  uint64 `json:"opaque_packets,omitempty"` // of streams of that kind
 }
 
 // Quality is RFC 3550's view of a received stream, and the MOS estimated from it (ITU-T G.107).

@@ -223,14 +223,39 @@ func (s *scanner) ended() bool {
 
 // unquote is the text of a string that quoted returned.
 func unquote(token []byte, plain bool) string {
+	inner := token[1 : len(token)-1]
 	if plain {
-		return string(token[1 : len(token)-1])
+		return string(inner)
+	}
+	if text, ok := unescape(inner); ok {
+		return text
 	}
 	var text string
 	if err := json.Unmarshal(token, &text); err != nil {
 		return string(token) // quoted took it, so encoding/json does
 	}
 	return text
+}
+
+// unescape undoes the escapes that only say "the next byte, as it is": those of JSON inside a string. Of any other escape, and
+// of what is not ASCII, it keeps its hands.
+func unescape(inner []byte) (text string, ok bool) {
+	out := make([]byte, 0, len(inner))
+	for i := 0; i < len(inner); i++ {
+		c := inner[i]
+		if c == '\\' {
+			i++ // quoted saw that a byte follows
+			c = inner[i]
+			if c != '"' && c != '\\' && c != '/' {
+				return "", false
+			}
+		}
+		if c > '~' {
+			return "", false
+		}
+		out = append(out, c)
+	}
+	return string(out), true
 }
 
 // spells tells that a string which quoted returned is word, without making a string of it.

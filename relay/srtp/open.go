@@ -52,6 +52,8 @@ func (j *OpenJob) look(p *plan) {
 	slot, known, v := j.find(p.ssrc)
 	p.slot, p.known, p.verdict = uint8(slot), known, v
 	switch {
+	case v == verdict.Forward && j.Now.n == 0:
+		p.unsettled = seq < halfSeq // nobody was heard under this key: its first packets, and with them a wrap, may have been lost
 	case v != verdict.Forward || !known:
 	case j.unsettled(slot):
 		p.unsettled = true
@@ -89,8 +91,11 @@ func (j *OpenJob) open(s *Scratch, p *plan, tag *proof) {
 // another looks for another index whose tag verifies, after the first one failed.
 func (j *OpenJob) another(s *Scratch, p *plan, tag *proof) bool {
 	failed := p.index
-	source := j.at(int(p.slot))
+	source := j.entry(int(p.slot), p.known, p.ssrc)
 	list, n := source.candidates(uint16(failed))
+	if j.Now.n == 0 {
+		list[1], n = failed|1<<16, 2
+	}
 	for _, p.index = range list[:n] {
 		if p.index == failed || j.window(int(p.slot)).mayOpen(p.index) != verdict.Forward {
 			continue
