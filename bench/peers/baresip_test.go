@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"tandem/internal/beside"
 )
 
 const (
@@ -28,7 +30,7 @@ type baresip struct {
 	dir     string
 	tls     netip.AddrPort // where it listens
 	control net.Conn
-	events  output // what it says there
+	events  beside.Output // what it says there
 }
 
 // baresipConfig: %[1]s its SIP address, %[2]s the control address, %[3]s its certificate and key, %[4]s the authority.
@@ -68,7 +70,7 @@ func newBaresip(t *testing.T, sipAt netip.AddrPort, both, authority string) *bar
 		}
 	}
 	b.process = start(t, b.dir, "baresip", "baresip", "-f", b.dir, "-v")
-	b.awaitOutput("baresip is ready")
+	b.Says("baresip is ready")
 	await(t, "baresip listens", func() bool { return bound(t, "tls", b.tls) })
 	var err error
 	if b.control, err = net.Dial("tcp", control.String()); err != nil {
@@ -125,36 +127,36 @@ func pair(t *testing.T, a netip.Addr) netip.AddrPort {
 
 // command has it do something, as a netstring of JSON (module ctrl_tcp).
 func (b *baresip) command(name, params string) {
-	b.t.Helper()
+	b.T.Helper()
 	text, err := json.Marshal(map[string]string{"command": name, "params": params})
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	if _, err := fmt.Fprintf(b.control, "%d:%s,", len(text), text); err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 }
 
 // awaitEvent waits for one of its events.
 func (b *baresip) awaitEvent(event string) {
-	b.t.Helper()
-	await(b.t, "baresip reports "+event, func() bool { return strings.Contains(b.events.String(), `"type":"`+event+`"`) })
+	b.T.Helper()
+	await(b.T, "baresip reports "+event, func() bool { return strings.Contains(b.events.String(), `"type":"`+event+`"`) })
 }
 
 // decoded is the sound that it heard, from the file that it writes until the call ends.
 func (b *baresip) decoded() []int16 {
-	b.t.Helper()
+	b.T.Helper()
 	found, err := filepath.Glob(filepath.Join(b.dir, "*-dec.wav"))
 	if err != nil || len(found) != 1 {
-		b.t.Fatalf("baresip's sound files: %q, %v", found, err)
+		b.T.Fatalf("baresip's sound files: %q, %v", found, err)
 	}
 	file, err := os.ReadFile(found[0])
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	samples, err := readWav(file)
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	return samples
 }
@@ -194,7 +196,7 @@ func (e *ear) hearsTone(hz int) {
 
 // heardTone asserts the same of baresip, whose file has silence at its ends.
 func (b *baresip) heardTone(hz int) {
-	b.t.Helper()
+	b.T.Helper()
 	sound := b.decoded()
 	loud := func(x int16) bool { return x > 1000 || x < -1000 }
 	for len(sound) > 0 && !loud(sound[0]) {
@@ -204,17 +206,17 @@ func (b *baresip) heardTone(hz int) {
 		sound = sound[:len(sound)-1]
 	}
 	if len(sound) < enoughAudio*frame/2 {
-		b.t.Fatalf("baresip heard only %d samples", len(sound))
+		b.T.Fatalf("baresip heard only %d samples", len(sound))
 	}
 	if got := purity(sound, hz); got < pure {
-		b.t.Errorf("%d Hz is only %.3f of what baresip heard", hz, got)
+		b.T.Errorf("%d Hz is only %.3f of what baresip heard", hz, got)
 	}
 }
 
 // secure makes one side of a gateway TLS with SRTP, towards a phone whose certificate says phoneName.
 func secure(t *testing.T, g *gateway, listener string, trunk object, ours netip.Addr, phone netip.AddrPort) (both, authority string) {
 	t.Helper()
-	a := newAuthority(t)
+	a := newTrust(t)
 	certificate, key, _ := a.issue(gatewayName, ours)
 	_, _, both = a.issue(phoneName, phone.Addr())
 	g.config["sip"].(object)["listeners"].(object)[listener].(object)["tls"] = object{"certificate": certificate, "key": key, "ca": a.file}
@@ -237,10 +239,10 @@ func conversation(t *testing.T, g *gateway, phone *baresip, far *ear, relay neti
 	end()
 	phone.awaitEvent("CALL_CLOSED")
 	far.hearsTone(phoneTone)
-	phone.terminate()
+	phone.Terminate()
 	phone.heardTone(farTone)
 	for _, word := range []string{"decrypt", "unauth", "replay"} {
-		if strings.Contains(strings.ToLower(phone.out.String()), word) {
+		if strings.Contains(strings.ToLower(phone.Said()), word) {
 			t.Errorf("baresip speaks of %q", word)
 		}
 	}
@@ -259,7 +261,7 @@ func TestEncryptedPhoneCallsPlainGateway(t *testing.T) {
 	id, relay := described(t, callee.logged("called", 1))
 	phone.awaitEvent("CALL_ESTABLISHED")
 	conversation(t, g, phone, far, relay, func() { callee.prompt("INFO", id, 2, "") })
-	callee.finish(patience)
+	callee.Finish()
 	g.ended("uc", "gw", 200, 1)
 	g.close()
 }
@@ -277,7 +279,7 @@ func TestPlainGatewayCallsEncryptedPhone(t *testing.T) {
 	phone.awaitEvent("CALL_ESTABLISHED")
 	conversation(t, g, phone, far, relay, func() { phone.command("hangup", "") })
 	caller.logged("released", 1)
-	caller.finish(patience)
+	caller.Finish()
 	g.ended("uc", "gw", 200, 1)
 	g.close()
 }

@@ -67,8 +67,8 @@ func (c *call) talk(n int) {
 // over waits until both sipp have ended their part as their scenarios say, and the gateway is as before the call.
 func (c *call) over() {
 	c.t.Helper()
-	c.caller.finish(patience)
-	c.callee.finish(patience)
+	c.caller.Finish()
+	c.callee.Finish()
 	c.close()
 }
 

@@ -89,8 +89,8 @@ func (g *gateway) open() {
 		g.t.Fatal(err)
 	}
 	g.process = start(g.t, dir, "tandem", tandem, "run", "-c", file)
-	g.awaitOutput("sip ready")
-	g.awaitOutput("relay connected")
+	g.Says("sip ready")
+	g.Says("relay connected")
 }
 
 // close ends it as a service manager would. It must leave no call behind, and no packet uncounted.
@@ -100,8 +100,8 @@ func (g *gateway) close() {
 		return g.sip()["tandem_sip_calls"] == 0 && g.relay()["tandem_relay_sessions"] == 0
 	})
 	g.addsUp()
-	g.terminate()
-	if strings.Contains(g.out.String(), "ended by a fault") {
+	g.Terminate()
+	if strings.Contains(g.Said(), "ended by a fault") {
 		g.t.Error("a call ended by a fault in tandem")
 	}
 }

@@ -118,7 +118,7 @@ func TestSilenceThatNobodyAskedForEndsTheCallOnBothSides(t *testing.T) {
 	c.callee.logged("released", 1)
 	for _, s := range []*sipp{c.caller, c.callee} {
 		if all := s.messages("received"); !strings.HasPrefix(all[len(all)-1], "BYE ") {
-			t.Errorf("%s: the last message is no BYE:\n%s", s.name, all[len(all)-1])
+			t.Errorf("%s: the last message is no BYE:\n%s", s.Name, all[len(all)-1])
 		}
 	}
 	c.ended("uc", "gw", 200, 1)

@@ -65,8 +65,8 @@ func TestSippSpeaksSippEchoesThroughTandem(t *testing.T) {
 		t.Errorf("sipp spoke\n%x, its echo was\n%x", speech(), heard)
 	}
 	caller.prompt("INFO", caller.logged("answered", 1)[0], 2, "")
-	caller.finish(patience)
-	callee.finish(patience)
+	caller.Finish()
+	callee.Finish()
 	g.close()
 }
 
@@ -88,11 +88,11 @@ func TestFiveHundredConcurrentCalls(t *testing.T) {
 			<-tick.C
 		}
 	}
-	caller.finish(patience)
-	callee.finish(patience)
+	caller.Finish()
+	callee.Finish()
 	for _, s := range []*sipp{caller, callee} {
 		if ok, failed := s.counted("SuccessfulCall(C)"), s.counted("FailedCall(C)"); ok != loadCalls || failed != 0 {
-			t.Errorf("%s: %d calls succeeded, %d failed; want %d and 0", s.name, ok, failed, loadCalls)
+			t.Errorf("%s: %d calls succeeded, %d failed; want %d and 0", s.Name, ok, failed, loadCalls)
 		}
 	}
 	g.ended("uc", "gw", 200, loadCalls)
@@ -119,22 +119,22 @@ func TestFiveHundredConcurrentCalls(t *testing.T) {
 
 // counted reads the last value of a column of sipp's statistics.
 func (s *sipp) counted(column string) int {
-	s.t.Helper()
+	s.T.Helper()
 	r := csv.NewReader(strings.NewReader(s.file("stat.csv")))
 	r.Comma, r.FieldsPerRecord, r.LazyQuotes = ';', -1, true
 	rows, err := r.ReadAll()
 	if err != nil || len(rows) < 2 {
-		s.t.Fatalf("%s: statistics: %v, %d rows", s.name, err, len(rows))
+		s.T.Fatalf("%s: statistics: %v, %d rows", s.Name, err, len(rows))
 	}
 	for i, name := range rows[0] {
 		if name == column {
 			n, err := strconv.Atoi(rows[len(rows)-1][i])
 			if err != nil {
-				s.t.Fatalf("%s: %s: %v", s.name, column, err)
+				s.T.Fatalf("%s: %s: %v", s.Name, column, err)
 			}
 			return n
 		}
 	}
-	s.t.Fatalf("%s: no column %s: %q", s.name, column, rows[0])
+	s.T.Fatalf("%s: no column %s: %q", s.Name, column, rows[0])
 	return 0
 }

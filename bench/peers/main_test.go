@@ -55,7 +55,7 @@ func leaveOut(t *testing.T, why string) {
 }
 
 // await polls until ok, or fails the test.
-func await(t *testing.T, what string, ok func() bool) {
+func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {

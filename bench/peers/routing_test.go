@@ -8,8 +8,8 @@ func TestCallerWhoGivesUpIsToldSoAndTheFarEndStopsRinging(t *testing.T) {
 	g.open()
 	callee := play(t, plan{name: "callee", scenario: "unanswered.xml", transport: "udp", at: g.calleeAt})
 	caller := play(t, plan{name: "caller", scenario: "impatient.xml", transport: "udp", at: g.callerAt, to: g.outerAt, audio: g.callerAt})
-	caller.finish(patience)   // it had its 200 to the CANCEL, and the 487
-	callee.finish(patience)   // it had the CANCEL, and the ACK to its 487
+	caller.Finish()           // it had its 200 to the CANCEL, and the 487
+	callee.Finish()           // it had the CANCEL, and the ACK to its 487
 	g.ended("uc", "", 487, 1) // it went to nobody
 	g.close()
 }
@@ -36,7 +36,7 @@ func TestNextTrunkTakesTheCallWhenTheFirst(t *testing.T) {
 			g.config["routes"] = []any{object{"name": "in", "from": []any{"uc"}, "to": []any{"dead", "gw"}}}
 			if c.scenario != "" {
 				dead := play(t, plan{name: "first", scenario: c.scenario, transport: c.transport, at: spareAt})
-				defer dead.finish(patience)
+				defer dead.Finish()
 			}
 			call := connect(t, g)
 			call.talk(10)

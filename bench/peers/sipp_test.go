@@ -41,7 +41,7 @@ const mediaMark = "<!-- media -->"
 // play starts sipp for one call; flags may make it more. A called one is waited for until it listens.
 func play(t *testing.T, p plan) *sipp {
 	t.Helper()
-	s := &sipp{process: &process{t: t}, at: p.at, dir: t.TempDir()}
+	s := &sipp{process: &process{T: t}, at: p.at, dir: t.TempDir()}
 	scenario, err := os.ReadFile(filepath.Join("scenarios", p.scenario))
 	if err != nil {
 		t.Fatal(err)
@@ -71,8 +71,8 @@ func play(t *testing.T, p plan) *sipp {
 	})
 	if !p.to.IsValid() {
 		await(t, "sipp "+p.name+" listens", func() bool {
-			if s.ended() {
-				t.Fatalf("sipp %s ended: %v", p.name, s.err)
+			if s.Ended() {
+				t.Fatalf("sipp %s ended: %v", p.name, s.Err())
 			}
 			return bound(t, p.transport, p.at)
 		})
@@ -82,9 +82,9 @@ func play(t *testing.T, p plan) *sipp {
 
 // write puts a file where sipp runs.
 func (s *sipp) write(name string, content []byte) {
-	s.t.Helper()
+	s.T.Helper()
 	if err := os.WriteFile(filepath.Join(s.dir, name), content, 0o600); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 }
 
@@ -92,16 +92,16 @@ func (s *sipp) write(name string, content []byte) {
 func (s *sipp) file(name string) string {
 	text, err := os.ReadFile(filepath.Join(s.dir, name))
 	if err != nil && !os.IsNotExist(err) {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return string(text)
 }
 
 // logged waits for a line that the scenario logs, and returns the words after the first.
 func (s *sipp) logged(first string, nth int) []string {
-	s.t.Helper()
+	s.T.Helper()
 	var words []string
-	await(s.t, fmt.Sprintf("%s logs %q, %d", s.name, first, nth), func() bool {
+	await(s.T, fmt.Sprintf("%s logs %q, %d", s.Name, first, nth), func() bool {
 		n := 0
 		for line := range strings.Lines(s.file("log")) {
 			if w := strings.Fields(line); strings.HasSuffix(line, "\n") && len(w) > 0 && w[0] == first {
@@ -111,8 +111,8 @@ func (s *sipp) logged(first string, nth int) []string {
 				}
 			}
 		}
-		if s.ended() && s.err != nil {
-			s.t.Fatalf("%s ended (%v) before it logged %q", s.name, s.err, first)
+		if s.Ended() && s.Err() != nil {
+			s.T.Fatalf("%s ended (%v) before it logged %q", s.Name, s.Err(), first)
 		}
 		return false
 	})
@@ -122,17 +122,17 @@ func (s *sipp) logged(first string, nth int) []string {
 // prompt tells the scenario of a call what to do next: sipp takes any message with the call's Call-ID for the call's, so an
 // INFO from nobody means "hang up", a NOTIFY "send a re-INVITE". With UDP only. seq is the CSeq number of what it is to send.
 func (s *sipp) prompt(method, callID string, seq int, direction string) {
-	s.t.Helper()
+	s.T.Helper()
 	conn, err := net.Dial("udp", s.at.String())
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	defer conn.Close()
 	_, err = fmt.Fprintf(conn, "%s sip:prompt SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%d\r\nFrom: <sip:test>;tag=1\r\nTo: <sip:test>;tag=2\r\n"+
 		"Call-ID: %s\r\nCSeq: 1 %s\r\nX-Seq: %d\r\nX-Direction: %s\r\nContent-Length: 0\r\n\r\n",
 		method, conn.LocalAddr(), method, seq, callID, method, seq, direction)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 }
 
@@ -141,7 +141,7 @@ var traced = regexp.MustCompile(`(?m)^(?:UDP|TCP|TLS) message (received|sent) .*
 
 // messages returns the SIP messages that sipp sent or received.
 func (s *sipp) messages(which string) []string {
-	s.t.Helper()
+	s.T.Helper()
 	text := s.file("messages")
 	var found []string
 	marks := traced.FindAllStringSubmatchIndex(text, -1)

@@ -16,7 +16,7 @@ func TestNothingOfOneSideIsInTheBytesOfTheOther(t *testing.T) {
 		origin := canary + "user 770"
 		for _, must := range []string{canary, origin, own} {
 			if !strings.Contains(said, must) {
-				t.Fatalf("%s never said %q: nothing is proven", s.name, must)
+				t.Fatalf("%s never said %q: nothing is proven", s.Name, must)
 			}
 		}
 		return []string{canary, own, ours, "770101", "770202"}
@@ -33,12 +33,12 @@ func search(t *testing.T, s *sipp, words []string, least int) {
 	t.Helper()
 	all := s.messages("received")
 	if len(all) < least {
-		t.Errorf("%s received only %d messages: %q", s.name, len(all), all)
+		t.Errorf("%s received only %d messages: %q", s.Name, len(all), all)
 	}
 	for _, m := range all {
 		for _, w := range words {
 			if strings.Contains(strings.ToLower(m), strings.ToLower(w)) {
-				t.Errorf("%s received %q of the other side:\n%s", s.name, w, m)
+				t.Errorf("%s received %q of the other side:\n%s", s.Name, w, m)
 			}
 		}
 	}

@@ -19,13 +19,13 @@ type peer struct {
 // carries has a host call a number by one of the node's listeners, and asserts what becomes of it: at both ends, on the wire
 // and in the record.
 func (n *node) carries(from *host, d dial, callee *peer, want story) {
-	n.t.Helper()
+	n.T.Helper()
 	heard := from.heard()
 	if !d.to.IsValid() {
 		d.to = n.sip(sipPort)
 	}
 	caller := from.call(d)
-	caller.finish()
+	caller.Finish()
 	want.called = d.called
 	if want.to == "" {
 		refused := caller.logs(fmt.Sprint("refused ", want.code), 1)
@@ -33,13 +33,13 @@ func (n *node) carries(from *host, d dial, callee *peer, want story) {
 		return
 	}
 	r := n.tells(caller.logs("hung-up", 1)[0], want)
-	if n.t.Failed() {
+	if n.T.Failed() {
 		return
 	}
 	callee.logs("released "+r.CallIDB, 1)
 	callee.sent += r.Media[1].Sent
 	if got := from.heard() - heard; got < r.Media[0].Sent {
-		n.t.Errorf("%s was sent %d packets of media, and %d packets reached it", from.name, r.Media[0].Sent, got)
+		n.T.Errorf("%s was sent %d packets of media, and %d packets reached it", from.name, r.Media[0].Sent, got)
 	}
 }
 
@@ -48,27 +48,27 @@ const secure = "AES_CM_128_HMAC_SHA1_80"
 
 // carriesToPhone has a host call a number by the node's first listener; a phone is called, answers and hangs up.
 func (n *node) carriesToPhone(from *host, d dial, callee *handset, want story) {
-	n.t.Helper()
+	n.T.Helper()
 	d.to, d.hold = n.sip(sipPort), forever
 	caller := from.call(d)
 	callee.do(order{Do: "talk", MS: brief, Other: true, Count: 1})
 	callee.do(order{Do: "hangup", Count: 1})
-	caller.finish()
+	caller.Finish()
 	want.called, want.by, want.cause = d.called, "callee", 0
 	r := n.tells(caller.logs("released", 1)[0], want)
 	if suite := r.Media[1].RXSuite; suite != secure {
-		n.t.Errorf("the phone's media came with %s, want %s", suite, secure)
+		n.T.Errorf("the phone's media came with %s, want %s", suite, secure)
 	}
 }
 
 // carriesFromPhone has a phone call a number by the node's TLS listener.
 func (n *node) carriesFromPhone(from *handset, called string, callee *peer, want story) {
-	n.t.Helper()
+	n.T.Helper()
 	want.called = called
 	dialled := from.do(order{Do: "dial", Called: called, To: n.sip(tlsPort)})
 	if want.to == "" {
 		if dialled.Code != want.code {
-			n.t.Errorf("%s was refused with %d, want %d", from.name, dialled.Code, want.code)
+			n.T.Errorf("%s was refused with %d, want %d", from.Name, dialled.Code, want.code)
 		}
 		r := n.find("of the refusal", func(r *b2bua.CallRecord) bool { return r.From == want.from && r.Called == called })
 		n.agrees(&r, want)
@@ -81,7 +81,7 @@ func (n *node) carriesFromPhone(from *handset, called string, callee *peer, want
 	callee.logs("released "+r.CallIDB, 1)
 	callee.sent += r.Media[1].Sent
 	if suite := r.Media[0].RXSuite; suite != secure {
-		n.t.Errorf("the phone's media came with %s, want %s", suite, secure)
+		n.T.Errorf("the phone's media came with %s, want %s", suite, secure)
 	}
 }
 
@@ -90,7 +90,7 @@ func balanced(t *testing.T, peers ...*peer) {
 	t.Helper()
 	for _, p := range peers {
 		if echoed := p.stop(); echoed != p.sent {
-			t.Errorf("%s echoed %d packets, and was sent %d", p.name, echoed, p.sent)
+			t.Errorf("%s echoed %d packets, and was sent %d", p.Name, echoed, p.sent)
 		}
 	}
 }

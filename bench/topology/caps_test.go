@@ -31,7 +31,7 @@ func TestTrunkTakesExactlyTheCallsOfItsCap(t *testing.T) {
 	for _, id := range caller.logs("answered", entering) {
 		caller.hangup(id)
 	}
-	caller.finish()
+	caller.Finish()
 	full := try{trunk: "gw1", skipped: true, why: "all 3 places are taken"}
 	r := n.record(turnedAway[0])
 	r.Tried = nil // its route was found first, and the gateway was full by then, or not yet

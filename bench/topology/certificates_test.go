@@ -12,7 +12,7 @@ func TestCertificateIsRenewedUnderFiftyCalls(t *testing.T) {
 		said  = 2 * brief / 20 // packets: they talk before and after, in frames of 20 ms
 	)
 	w := newWire(t, "node-a", "pbx", "gw1", "gw2", "sbc")
-	trust := newAuthority(t)
+	trust := newTrust(t)
 	old := trust.equip(w.hosts["node-a"])
 	n := w.hosts["node-a"].tandem(config(t, "certificates"))
 	caller, callee := w.hosts["sbc"].phone(trust, tlsPort), w.hosts["gw1"].phone(trust, tlsPort)
@@ -23,7 +23,7 @@ func TestCertificateIsRenewedUnderFiftyCalls(t *testing.T) {
 	converse(t, caller, callee, calls)
 
 	renewed := trust.equip(w.hosts["node-a"]) // and nobody tells the node
-	n.says(`msg="tls: a changed file is in use" file=/run/tandem/` + certFile)
+	n.Says(`msg="tls: a changed file is in use" file=/run/tandem/` + certFile)
 	converse(t, caller, callee, calls)
 	next, beyond := w.hosts["pbx"].phone(trust, tlsPort), w.hosts["gw2"].phone(trust, tlsPort)
 	if r := next.do(order{Do: "dial", Called: "+4312345", To: n.sip(tlsPort)}); len(r.IDs) != 1 {
@@ -40,7 +40,7 @@ func TestCertificateIsRenewedUnderFiftyCalls(t *testing.T) {
 	} {
 		shown := c.phone.do(order{Do: "who"}).Shown
 		if len(shown) == 0 || slices.ContainsFunc(shown, func(s string) bool { return s != c.shown }) {
-			t.Errorf("%s, which %s the change, was shown %v, want %s (old %s, new %s)", c.phone.name, c.when, shown, c.shown, old, renewed)
+			t.Errorf("%s, which %s the change, was shown %v, want %s (old %s, new %s)", c.phone.Name, c.when, shown, c.shown, old, renewed)
 		}
 	}
 	next.do(order{Do: "hangup"})

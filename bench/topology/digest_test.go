@@ -13,12 +13,12 @@ import (
 
 // questioned has the PBX call, and answers the node's challenge for it.
 func (n *node) questioned(from *host, called string, answer func(challenge, uri string) string) *sipp {
-	n.t.Helper()
+	n.T.Helper()
 	caller := from.call(dial{called: called, to: n.sip(sipPort), challenge: "proof"})
 	callID, challenge, _ := strings.Cut(caller.logs("asked", 1)[0], " ")
 	uri := fmt.Sprintf("sip:%s@%s", called, n.sip(sipPort))
 	caller.prompt(callID, "X-Proof: "+answer(challenge, uri))
-	caller.finish()
+	caller.Finish()
 	return caller
 }
 
@@ -74,12 +74,12 @@ func TestWhoCallsAndWhoIsCalledProveWhoTheyAre(t *testing.T) {
 
 	// A wrong password, and an answer that was good once.
 	n.questioned(pbx, "+4312345", proves("MD5", "wrong horse")).logs("refused 401", 1)
-	n.says(`msg="refused: not authenticated" trunk=pbx`)
+	n.Says(`msg="refused: not authenticated" trunk=pbx`)
 	n.questioned(pbx, "+4312345", func(string, string) string { return used }).logs("refused 401", 1)
 	if got := len(n.records()); got != 3 {
 		t.Errorf("%d records, want those of the three calls that were let in", got)
 	}
-	if out := n.out.String(); strings.Contains(out, "horse") || strings.Contains(out, "sesame") {
+	if out := n.Said(); strings.Contains(out, "horse") || strings.Contains(out, "sesame") {
 		t.Error("a password is in the log")
 	}
 	n.close()
@@ -97,7 +97,7 @@ func TestRegistrationIsRenewedAndWithdrawn(t *testing.T) {
 	}
 	n.awaitTrunk("sbc", "is registered", func(tr console.Trunk) bool { return strings.HasPrefix(tr.Registration, "registered") })
 	caller := w.hosts["sbc"].call(dial{called: "+4312345", to: n.sip(sipPort)})
-	caller.finish()
+	caller.Finish()
 	want := through("sbc", "gw1")
 	want.called = "+4312345"
 	n.tells(caller.logs("hung-up", 1)[0], want)
@@ -106,5 +106,5 @@ func TestRegistrationIsRenewedAndWithdrawn(t *testing.T) {
 	}
 	n.close()
 	registrar.logs("left", 1)
-	registrar.finish()
+	registrar.Finish()
 }

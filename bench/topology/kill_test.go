@@ -24,7 +24,7 @@ func newStreet(t *testing.T, transport string, words map[string]string) *street 
 
 // dials has the PBX call.
 func (s *street) dials(d dial) *sipp {
-	s.node.t.Helper()
+	s.node.T.Helper()
 	d.to = s.sip(sipPort)
 	return s.hosts["pbx"].call(d)
 }
@@ -36,8 +36,8 @@ func TestPeerThatDiedBeforeTheCallIsPassedOver(t *testing.T) {
 		die                     func(*street)
 		first                   try
 	}{
-		{"its process on UDP", "udp", "+4312345", func(s *street) { s.first.kill() }, try{trunk: "gw1", code: 504, why: "no 18x within 2s"}},
-		{"its process on TCP", "tcp", "+4912345", func(s *street) { s.first.kill() }, try{trunk: "gw1-tcp", code: 503, why: failed + "dial tcp 198.18.0.21:5060: "}},
+		{"its process on UDP", "udp", "+4312345", func(s *street) { s.first.Kill() }, try{trunk: "gw1", code: 504, why: "no 18x within 2s"}},
+		{"its process on TCP", "tcp", "+4912345", func(s *street) { s.first.Kill() }, try{trunk: "gw1-tcp", code: 503, why: failed + "dial tcp 198.18.0.21:5060: "}},
 		{"its wire", "udp", "+4312345", func(s *street) { s.hosts["gw1"].cut() }, try{trunk: "gw1", code: 504, why: "no 18x within 2s"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -45,7 +45,7 @@ func TestPeerThatDiedBeforeTheCallIsPassedOver(t *testing.T) {
 			s := newStreet(t, c.transport, nil)
 			c.die(s)
 			caller := s.dials(dial{called: c.called})
-			caller.finish()
+			caller.Finish()
 			want := through("pbx", "gw2")
 			want.called, want.tried = c.called, []try{c.first, {trunk: "gw2", code: 200}}
 			s.tells(caller.logs("hung-up", 1)[0], want)
@@ -62,8 +62,8 @@ func TestPeerThatDiesWhileItRings(t *testing.T) {
 		s := newStreet(t, "tcp", rings)
 		caller := s.dials(dial{called: "+4912345"})
 		caller.logs("ringing", 1)
-		s.first.kill()
-		caller.finish()
+		s.first.Kill()
+		caller.Finish()
 		want := through("pbx", "gw2")
 		want.called, want.tried = "+4912345", []try{{trunk: "gw1-tcp", code: 503, why: failed}, {trunk: "gw2", code: 200}}
 		s.tells(caller.logs("hung-up", 1)[0], want)
@@ -74,8 +74,8 @@ func TestPeerThatDiesWhileItRings(t *testing.T) {
 		s := newStreet(t, "udp", rings)
 		caller := s.dials(dial{called: "+4312345"})
 		caller.logs("ringing", 1)
-		s.first.kill()
-		caller.finish()
+		s.first.Kill()
+		caller.Finish()
 		s.tells(caller.logs("refused 408", 1)[0], story{
 			from: "pbx", called: "+4312345", code: 408, cause: 19, by: "tandem", why: "ring timeout", rang: true,
 			tried: []try{{trunk: "gw1", code: 487, why: "ring timeout"}},
@@ -87,7 +87,7 @@ func TestPeerThatDiesWhileItRings(t *testing.T) {
 func TestPeerThatDiesWhileItTalksIsMissed(t *testing.T) {
 	t.Parallel()
 	for name, die := range map[string]func(*street){
-		"its process": func(s *street) { s.first.kill() },
+		"its process": func(s *street) { s.first.Kill() },
 		"its wire":    func(s *street) { s.hosts["gw1"].cut() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestPeerThatDiesWhileItTalksIsMissed(t *testing.T) {
 			s.heardBoth(least)
 			die(s)
 			caller.logs("released "+id, 1)
-			caller.finish()
+			caller.Finish()
 			want := through("pbx", "gw1")
 			want.called, want.cause, want.by, want.why = "+4312345", 0, "tandem", "media timeout: nothing heard from leg b (trunk gw1)"
 			want.talked = 0 // the caller went on
@@ -119,7 +119,7 @@ func TestCallerThatDies(t *testing.T) {
 		caller := s.dials(dial{called: "+4312345", hold: forever})
 		id := caller.logs("answered", 1)[0]
 		s.heardBoth(least)
-		caller.kill()
+		caller.Kill()
 		want := through("pbx", "gw1")
 		want.called, want.cause, want.by, want.why = "+4312345", 0, "tandem", "media timeout: nothing heard from leg "
 		r := s.tells(id, want)
@@ -131,7 +131,7 @@ func TestCallerThatDies(t *testing.T) {
 		s := newStreet(t, "udp", map[string]string{"ring": "2000"})
 		caller := s.dials(dial{called: "+4312345"})
 		id := caller.logs("ringing", 1)[0]
-		caller.kill()
+		caller.Kill()
 		want := through("pbx", "gw1")
 		want.called, want.cause, want.by, want.why, want.talked = "+4312345", 0, "tandem", "media timeout: nothing heard from leg ", 0
 		r := s.tells(id, want)
@@ -143,7 +143,7 @@ func TestCallerThatDies(t *testing.T) {
 		s := newStreet(t, "udp", map[string]string{"ring": "2000"})
 		caller := s.dials(dial{called: "+4312345", transport: "tcp"})
 		id := caller.logs("ringing", 1)[0]
-		caller.kill()
+		caller.Kill()
 		want := through("pbx-tcp", "gw1")
 		want.called, want.cause, want.by, want.why, want.talked = "+4312345", 0, "tandem", "media timeout: nothing heard from leg ", 0
 		r := s.tells(id, want)

@@ -54,7 +54,7 @@ func run(m *testing.M) int {
 }
 
 // await polls until ok, or fails the test.
-func await(t *testing.T, what string, ok func() bool) {
+func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !ok(); time.Sleep(glance) {
 		if time.Now().After(end) {

@@ -57,8 +57,8 @@ func (h *host) tandem(text string, flags ...string) *node {
 	n := &node{h: h}
 	h.write(configFile, text)
 	n.process = h.start(h.run, "tandem", nil, tandem, append([]string{"run", "-c", "/run/tandem/" + configFile}, flags...)...)
-	n.says("sip ready")
-	n.says("relay connected")
+	n.Says("sip ready")
+	n.Says("relay connected")
 	return n
 }
 
@@ -79,10 +79,10 @@ func (n *node) sip(port uint16) netip.AddrPort { return netip.AddrPortFrom(n.h.a
 
 // ask calls a method of one of the node's sockets.
 func (n *node) ask(socket, method string, params, result any) {
-	n.t.Helper()
+	n.T.Helper()
 	p, err := json.Marshal(params)
 	if err != nil {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -91,32 +91,32 @@ func (n *node) ask(socket, method string, params, result any) {
 		err = json.Unmarshal(answer, result)
 	}
 	if err != nil {
-		n.t.Fatalf("%s: %s: %v", n.name, method, err)
+		n.T.Fatalf("%s: %s: %v", n.Name, method, err)
 	}
 }
 
 // ctl runs tandem ctl beside the node, as an operator does, and returns what it printed.
 func (n *node) ctl(args ...string) string {
-	n.t.Helper()
+	n.T.Helper()
 	p := n.h.start(n.h.run, "tandem ctl", nil, tandem, append([]string{"ctl"}, args...)...)
-	p.finish()
-	return p.out.String()
+	p.Finish()
+	return p.Said()
 }
 
 // trunk is the state of one of the node's trunks.
 func (n *node) trunk(name string) console.Trunk {
-	n.t.Helper()
+	n.T.Helper()
 	var list console.TrunkList
 	n.ask(sipSocket, console.MethodTrunks, console.List{Trunk: name}, &list)
 	if len(list.Trunks) != 1 {
-		n.t.Fatalf("%s: trunk %s: found %d", n.name, name, len(list.Trunks))
+		n.T.Fatalf("%s: trunk %s: found %d", n.Name, name, len(list.Trunks))
 	}
 	return list.Trunks[0]
 }
 
 // calls are those that are not over.
 func (n *node) calls() []b2bua.CallInfo {
-	n.t.Helper()
+	n.T.Helper()
 	var list console.CallList
 	n.ask(sipSocket, console.MethodCalls, console.List{}, &list)
 	return list.Calls
@@ -124,8 +124,8 @@ func (n *node) calls() []b2bua.CallInfo {
 
 // up waits until so many calls are answered.
 func (n *node) up(want int) {
-	n.t.Helper()
-	await(n.t, "calls are up", func() bool {
+	n.T.Helper()
+	await(n.T, "calls are up", func() bool {
 		answered := slices.DeleteFunc(n.calls(), func(c b2bua.CallInfo) bool { return c.Phase != "answered" })
 		return len(answered) == want
 	})
@@ -133,8 +133,8 @@ func (n *node) up(want int) {
 
 // heardBoth waits until both peers of the node's only call have said so many packets.
 func (n *node) heardBoth(least uint64) {
-	n.t.Helper()
-	await(n.t, "both sides of the call are heard", func() bool {
+	n.T.Helper()
+	await(n.T, "both sides of the call are heard", func() bool {
 		var list control.ListResult
 		n.ask(relaySocket, control.MethodList, control.List{}, &list)
 		if len(list.Sessions) != 1 {
@@ -151,10 +151,10 @@ func (n *node) heardBoth(least uint64) {
 
 // records are the call records that the node has written so far.
 func (n *node) records() (list []b2bua.CallRecord) {
-	n.t.Helper()
+	n.T.Helper()
 	text, err := os.ReadFile(filepath.Join(n.h.run, recordsFile))
 	if err != nil && !os.IsNotExist(err) {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
 	lines := bufio.NewScanner(bytes.NewReader(text[:bytes.LastIndexByte(text, '\n')+1]))
 	lines.Buffer(nil, 1<<20)
@@ -163,7 +163,7 @@ func (n *node) records() (list []b2bua.CallRecord) {
 		d := json.NewDecoder(strings.NewReader(lines.Text()))
 		d.DisallowUnknownFields()
 		if err := d.Decode(&r); err != nil {
-			n.t.Fatalf("%s: record %q: %v", n.name, lines.Text(), err)
+			n.T.Fatalf("%s: record %q: %v", n.Name, lines.Text(), err)
 		}
 		list = append(list, r)
 	}
@@ -172,14 +172,14 @@ func (n *node) records() (list []b2bua.CallRecord) {
 
 // record waits for the record of the call that a peer knows by a Call-ID.
 func (n *node) record(callID string) (found b2bua.CallRecord) {
-	n.t.Helper()
+	n.T.Helper()
 	return n.find("of "+callID, func(r *b2bua.CallRecord) bool { return r.CallIDA == callID })
 }
 
 // find waits for a record.
 func (n *node) find(what string, which func(*b2bua.CallRecord) bool) (found b2bua.CallRecord) {
-	n.t.Helper()
-	await(n.t, n.name+" writes the record "+what, func() bool {
+	n.T.Helper()
+	await(n.T, n.Name+" writes the record "+what, func() bool {
 		for _, found = range n.records() {
 			if which(&found) {
 				return true
@@ -192,9 +192,9 @@ func (n *node) find(what string, which func(*b2bua.CallRecord) bool) (found b2bu
 
 // settled waits until the node has no call left, and asserts that no packet is left uncounted and no call ended by a fault.
 func (n *node) settled() {
-	n.t.Helper()
+	n.T.Helper()
 	var s control.Stats
-	await(n.t, n.name+" has no call left", func() bool {
+	await(n.T, n.Name+" has no call left", func() bool {
 		n.ask(relaySocket, control.MethodStats, struct{}{}, &s)
 		return len(n.calls()) == 0 && s.Sessions == 0
 	})
@@ -203,16 +203,16 @@ func (n *node) settled() {
 		dropped += count
 	}
 	if s.Received != s.Forwarded+dropped {
-		n.t.Errorf("%s: the relay received %d packets, but forwarded %d and dropped %d", n.name, s.Received, s.Forwarded, dropped)
+		n.T.Errorf("%s: the relay received %d packets, but forwarded %d and dropped %d", n.Name, s.Received, s.Forwarded, dropped)
 	}
-	if strings.Contains(n.out.String(), "ended by a fault") {
-		n.t.Errorf("%s: a call ended by a fault in tandem", n.name)
+	if strings.Contains(n.Said(), "ended by a fault") {
+		n.T.Errorf("%s: a call ended by a fault in tandem", n.Name)
 	}
 }
 
 // close ends a settled node as a service manager would. With peers that do not answer any more it takes its time.
 func (n *node) close() {
-	n.t.Helper()
+	n.T.Helper()
 	n.settled()
-	n.terminate()
+	n.Terminate()
 }

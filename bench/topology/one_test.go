@@ -27,7 +27,7 @@ func TestOneNodeOneGateway(t *testing.T) {
 func TestOneNodeBetweenThreePeersOfThreeTransports(t *testing.T) {
 	t.Parallel()
 	w := newWire(t, "node-a", "pbx", "gw1", "sbc")
-	trust := newAuthority(t)
+	trust := newTrust(t)
 	trust.equip(w.hosts["node-a"])
 	n := w.hosts["node-a"].tandem(config(t, "one-to-three"))
 	gw := &peer{sipp: w.hosts["gw1"].gateway(part{transport: "tcp"})}

@@ -30,7 +30,7 @@ func TestTwoNodesOneGateway(t *testing.T) {
 	}
 	stranger := w.hosts["gw2"].call(dial{called: "+4312345", to: a.sip(sipPort)})
 	stranger.logs("refused 403", 1)
-	stranger.finish()
+	stranger.Finish()
 	if got, want := len(a.records())+len(b.records()), 6; got != want {
 		t.Errorf("%d records of both nodes, want %d: one a call, and none of a stranger", got, want)
 	}
@@ -42,7 +42,7 @@ func TestTwoNodesOneGateway(t *testing.T) {
 func TestTwoNodesBetweenThreePeers(t *testing.T) {
 	t.Parallel()
 	w := newWire(t, "node-a", "node-b", "pbx", "gw1", "sbc")
-	trust := newAuthority(t)
+	trust := newTrust(t)
 	trust.equip(w.hosts["node-a"])
 	trust.equip(w.hosts["node-b"])
 	a, b := pair(t, w, "two-to-three")
@@ -95,13 +95,13 @@ func TestNodeThatDiesTakesNoCallOfTheOtherWithIt(t *testing.T) {
 	kept.logs("answered", 1)
 	a.heardBoth(least)
 	b.heardBoth(least)
-	a.kill()
-	lost.kill() // nobody will ever hang up on it
+	a.Kill()
+	lost.Kill() // nobody will ever hang up on it
 	if calls := b.calls(); len(calls) != 1 || calls[0].Phase != "answered" {
 		t.Fatalf("the other node's calls are %+v, want the one that was up", calls)
 	}
 	b.carries(w.hosts["pbx"], dial{called: "+4312346"}, gw, through("pbx-b", "gw1-b"))
-	kept.finish()
+	kept.Finish()
 	want := through("pbx-b", "gw1-b")
 	want.called = "+4312345"
 	r := b.tells(kept.logs("hung-up", 1)[0], want)

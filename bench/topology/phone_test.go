@@ -21,7 +21,7 @@ type handset struct {
 
 // phone starts a phone on the host, at a port. It has an identity of the authority's, and answers calls once it refused as
 // many as there are codes.
-func (h *host) phone(a *authority, port uint16, codes ...int) *handset {
+func (h *host) phone(a *trust, port uint16, codes ...int) *handset {
 	h.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -38,27 +38,27 @@ func (h *host) phone(a *authority, port uint16, codes ...int) *handset {
 
 // begin gives an order, and returns what waits for its answer.
 func (p *handset) begin(o order) (wait func() reply) {
-	p.t.Helper()
+	p.T.Helper()
 	p.last++
 	o.Number = p.last
 	line, err := json.Marshal(o)
 	if err == nil {
-		_, err = fmt.Fprintf(p.in, "%s\n", line)
+		_, err = fmt.Fprintf(p.In, "%s\n", line)
 	}
 	if err != nil {
-		p.t.Fatalf("%s: %v", p.name, err)
+		p.T.Fatalf("%s: %v", p.Name, err)
 	}
 	return func() (r reply) {
-		p.t.Helper()
-		await(p.t, fmt.Sprintf("%s: %s", p.name, o.Do), func() (found bool) {
+		p.T.Helper()
+		await(p.T, fmt.Sprintf("%s: %s", p.Name, o.Do), func() (found bool) {
 			r, found = p.answer(o.Number)
-			if !found && p.ended() {
-				p.t.Fatalf("%s ended: %v", p.name, p.err)
+			if !found && p.Ended() {
+				p.T.Fatalf("%s ended: %v", p.Name, p.Err())
 			}
 			return found
 		})
 		if r.Error != "" {
-			p.t.Fatalf("%s: %s: %s", p.name, o.Do, r.Error)
+			p.T.Fatalf("%s: %s: %s", p.Name, o.Do, r.Error)
 		}
 		return r
 	}
@@ -66,7 +66,7 @@ func (p *handset) begin(o order) (wait func() reply) {
 
 // answer finds the answer to an order in what the phone wrote.
 func (p *handset) answer(number int) (reply, bool) {
-	for lines := bufio.NewScanner(strings.NewReader(p.out.String())); lines.Scan(); {
+	for lines := bufio.NewScanner(strings.NewReader(p.Said())); lines.Scan(); {
 		var r reply
 		if json.Unmarshal(lines.Bytes(), &r) == nil && r.Number == number {
 			return r, true
@@ -77,7 +77,7 @@ func (p *handset) answer(number int) (reply, bool) {
 
 // do gives an order and waits until it is done.
 func (p *handset) do(o order) reply {
-	p.t.Helper()
+	p.T.Helper()
 	return p.begin(o)()
 }
 
@@ -87,6 +87,6 @@ func converse(t *testing.T, a, b *handset, calls int) {
 	talk := order{Do: "talk", MS: brief, Count: calls}
 	first, second := a.begin(talk), b.begin(talk)
 	if x, y := first().Calls, second().Calls; x != calls || y != calls {
-		t.Errorf("%s talks in %d calls and %s in %d, want %d", a.name, x, b.name, y, calls)
+		t.Errorf("%s talks in %d calls and %s in %d, want %d", a.Name, x, b.Name, y, calls)
 	}
 }

@@ -20,8 +20,8 @@ const (
 
 // carried waits until so many calls of the load have ended beyond those of before, and returns how many these are now.
 func (n *node) carried(before, more int) (now int) {
-	n.t.Helper()
-	await(n.t, "calls end", func() bool {
+	n.T.Helper()
+	await(n.T, "calls end", func() bool {
 		now = len(n.records())
 		return now >= before+more
 	})
@@ -60,10 +60,10 @@ func TestReloadsUnderLoadHarmNoCall(t *testing.T) {
 	var at moments
 	at.added = time.Now()
 	n.h.write(configFile, added)
-	n.signal(syscall.SIGHUP)
-	n.says("change=\"added trunks.gw3: ")
-	n.says("change=\"changed groups.city.trunks: [gw1, gw2] -> [gw1, gw2, gw3]\"")
-	n.says("changes=2 need_restart=0")
+	n.Signal(syscall.SIGHUP)
+	n.Says("change=\"added trunks.gw3: ")
+	n.Says("change=\"changed groups.city.trunks: [gw1, gw2] -> [gw1, gw2, gw3]\"")
+	n.Says("changes=2 need_restart=0")
 	ended = n.carried(ended, phase)
 
 	// One is changed and one removed, by the console; the calls that it has go on.
@@ -75,22 +75,22 @@ func TestReloadsUnderLoadHarmNoCall(t *testing.T) {
 		t.Errorf("tandem ctl config.reload: %v: %+v", err, answer)
 	}
 	at.changed = time.Now()
-	n.says("change=\"removed trunks.gw1: was ")
-	n.says("change=\"changed trunks.gw2.max_calls: 0 -> 2\"")
+	n.Says("change=\"removed trunks.gw1: was ")
+	n.Says("change=\"changed trunks.gw2.max_calls: 0 -> 2\"")
 	ended = n.carried(ended, phase)
 
 	// One that is wrong changes nothing.
 	n.h.write(configFile, wrong)
-	n.signal(syscall.SIGHUP)
-	n.says("configuration not reloaded; everything is as it was")
+	n.Signal(syscall.SIGHUP)
+	n.Says("configuration not reloaded; everything is as it was")
 	n.carried(ended, phase)
 
-	load.finish()
+	load.Finish()
 	if calls := n.calls(); len(calls) != 1 || calls[0].Phase != "answered" || calls[0].To != "gw1" {
 		t.Errorf("the calls are %+v; want the one on the trunk that was removed", calls)
 	}
 	long.hangup(longID)
-	long.finish()
+	long.Finish()
 	want := through("pbx", "gw1")
 	want.called = "+4321"
 	n.tells(longID, want)
@@ -107,7 +107,7 @@ type moments struct{ added, changing, changed time.Time }
 
 // spread asserts of each call of the load that it went well, and by a trunk that there was when it came.
 func (n *node) spread(at moments) {
-	n.t.Helper()
+	n.T.Helper()
 	by := map[string]int{}
 	for _, r := range n.records() {
 		if r.Called != "+4312345" {
@@ -122,10 +122,10 @@ func (n *node) spread(at moments) {
 		}
 		n.agrees(&r, want)
 		if r.To == "gw3" && r.Start.Before(at.added) || skipped && r.Start.Before(at.changing) || r.To == "gw1" && r.Start.After(at.changed) {
-			n.t.Errorf("a call of %v tried %+v; the configuration changed at %+v", r.Start, r.Tried, at)
+			n.T.Errorf("a call of %v tried %+v; the configuration changed at %+v", r.Start, r.Tried, at)
 		}
 	}
 	if by["gw1"] == 0 || by["gw2"] == 0 || by["gw3"] == 0 || by["gw1"]+by["gw2"]+by["gw3"] != loadCalls {
-		n.t.Errorf("calls by trunk: %v; want some by each, %d in all", by, loadCalls)
+		n.T.Errorf("calls by trunk: %v; want some by each, %d in all", by, loadCalls)
 	}
 }

@@ -95,13 +95,13 @@ func (h *host) sipp(p part) *sipp {
 	s.process = h.start(dir, p.name, nil, "sipp", args...)
 	h.t.Cleanup(func() {
 		if h.t.Failed() {
-			h.t.Logf("%s, errors:\n%s\nlog:\n%s", s.name, s.file("errors"), s.file("log"))
+			h.t.Logf("%s, errors:\n%s\nlog:\n%s", s.Name, s.file("errors"), s.file("log"))
 		}
 	})
 	if !p.to.IsValid() {
-		await(h.t, s.name+" listens", func() bool {
-			if s.ended() {
-				h.t.Fatalf("%s ended: %v", s.name, s.err)
+		await(h.t, s.Name+" listens", func() bool {
+			if s.Ended() {
+				h.t.Fatalf("%s ended: %v", s.Name, s.Err())
 			}
 			return h.bound(p.transport, p.port)
 		})
@@ -133,7 +133,7 @@ func (s *sipp) write(t *testing.T, name string, content []byte) {
 func (s *sipp) file(name string) string {
 	text, err := os.ReadFile(filepath.Join(s.dir, name))
 	if err != nil && !os.IsNotExist(err) {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return string(text)
 }
@@ -151,16 +151,16 @@ func (s *sipp) logged(words string) (lines []string) {
 
 // logs waits until it has logged n lines that begin with some words, and returns what follows these.
 func (s *sipp) logs(words string, n int) (lines []string) {
-	s.t.Helper()
-	await(s.t, fmt.Sprintf("%s logs %q, %d times", s.name, words, n), func() bool {
+	s.T.Helper()
+	await(s.T, fmt.Sprintf("%s logs %q, %d times", s.Name, words, n), func() bool {
 		if lines = s.logged(words); len(lines) >= n {
 			return true
 		}
-		if s.ended() {
+		if s.Ended() {
 			if lines = s.logged(words); len(lines) >= n { // its last words
 				return true
 			}
-			s.t.Fatalf("%s ended (%v) after it logged %q %d times, not %d", s.name, s.err, words, len(lines), n)
+			s.T.Fatalf("%s ended (%v) after it logged %q %d times, not %d", s.Name, s.Err(), words, len(lines), n)
 		}
 		return false
 	})
@@ -170,8 +170,8 @@ func (s *sipp) logs(words string, n int) (lines []string) {
 // prompt has sipp hang up a call of its own on UDP, or go on with what the header says: it takes any message with the call's
 // Call-ID for the call's.
 func (s *sipp) prompt(callID, header string) {
-	s.t.Helper()
-	s.h.must("prompt "+s.name, func() error {
+	s.T.Helper()
+	s.h.must("prompt "+s.Name, func() error {
 		conn, err := net.Dial("udp", s.at.String())
 		if err != nil {
 			return err
@@ -185,7 +185,7 @@ func (s *sipp) prompt(callID, header string) {
 
 // hangup has it hang up.
 func (s *sipp) hangup(callID string) {
-	s.t.Helper()
+	s.T.Helper()
 	s.prompt(callID, "Reason: Q.850;cause=16")
 }
 
@@ -194,17 +194,17 @@ var echoLine = regexp.MustCompile(`(?m)^\s*(\d+) Total echo RTP pckts 1st stream
 
 // stop ends a peer that is called, once its calls are over, and returns how many packets it says it has echoed.
 func (s *sipp) stop() (echoed uint64) {
-	s.t.Helper()
-	s.signal(syscall.SIGUSR2) // it writes its screen: at its end the counter is gone
-	s.signal(syscall.SIGUSR1)
-	s.finish()
+	s.T.Helper()
+	s.Signal(syscall.SIGUSR2) // it writes its screen: at its end the counter is gone
+	s.Signal(syscall.SIGUSR1)
+	s.Finish()
 	found := echoLine.FindAllStringSubmatch(s.file("screen"), -1)
 	if len(found) == 0 {
-		s.t.Fatalf("%s: its screen tells of no echo: %s", s.name, s.file("screen"))
+		s.T.Fatalf("%s: its screen tells of no echo: %s", s.Name, s.file("screen"))
 	}
 	echoed, err := strconv.ParseUint(found[len(found)-1][1], 10, 64)
 	if err != nil {
-		s.t.Fatalf("%s: %v", s.name, err)
+		s.T.Fatalf("%s: %v", s.Name, err)
 	}
 	return echoed
 }

@@ -32,7 +32,7 @@ type try struct {
 
 // tells waits for a call's record and holds it against the story. It returns the record for what a story does not tell.
 func (n *node) tells(callID string, want story) b2bua.CallRecord {
-	n.t.Helper()
+	n.T.Helper()
 	r := n.record(callID)
 	n.agrees(&r, want)
 	return r
@@ -40,18 +40,18 @@ func (n *node) tells(callID string, want story) b2bua.CallRecord {
 
 // agrees holds a record against the story.
 func (n *node) agrees(r *b2bua.CallRecord, want story) {
-	n.t.Helper()
-	before := n.t.Failed()
-	want.check(n.t, r)
+	n.T.Helper()
+	before := n.T.Failed()
+	want.check(n.T, r)
 	if r.Node != n.h.name {
-		n.t.Errorf("record of %s: it is of node %q, want %q", r.CallIDA, r.Node, n.h.name)
+		n.T.Errorf("record of %s: it is of node %q, want %q", r.CallIDA, r.Node, n.h.name)
 	}
-	if !before && n.t.Failed() {
-		n.t.Logf("the record: %+v", *r)
+	if !before && n.T.Failed() {
+		n.T.Logf("the record: %+v", *r)
 	}
 }
 
-func (s story) check(t *testing.T, r *b2bua.CallRecord) {
+func (s story) check(t testing.TB, r *b2bua.CallRecord) {
 	t.Helper()
 	same := func(what string, got, want any) {
 		t.Helper()
@@ -95,7 +95,7 @@ func (s story) check(t *testing.T, r *b2bua.CallRecord) {
 }
 
 // checkTimes holds the moments against each other: which there are, and their order.
-func (s story) checkTimes(t *testing.T, r *b2bua.CallRecord) {
+func (s story) checkTimes(t testing.TB, r *b2bua.CallRecord) {
 	t.Helper()
 	if rang := s.rang || s.to != ""; r.Ring.IsZero() == rang {
 		t.Errorf("record of %s: ring is %v; it rang: %v", r.CallIDA, r.Ring, rang)
@@ -130,7 +130,7 @@ func (s story) checkTimes(t *testing.T, r *b2bua.CallRecord) {
 }
 
 // checkMedia holds what was said against what was heard.
-func (s story) checkMedia(t *testing.T, r *b2bua.CallRecord) {
+func (s story) checkMedia(t testing.TB, r *b2bua.CallRecord) {
 	t.Helper()
 	if s.talked == 0 {
 		return

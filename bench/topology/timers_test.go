@@ -18,8 +18,8 @@ func watched(t *testing.T) string {
 
 // awaitTrunk waits until a trunk is in a state.
 func (n *node) awaitTrunk(name, what string, is func(console.Trunk) bool) {
-	n.t.Helper()
-	await(n.t, "trunk "+name+" "+what, func() bool { return is(n.trunk(name)) })
+	n.T.Helper()
+	await(n.T, "trunk "+name+" "+what, func() bool { return is(n.trunk(name)) })
 }
 
 func in(state trunk.State) func(console.Trunk) bool {
@@ -28,9 +28,9 @@ func in(state trunk.State) func(console.Trunk) bool {
 
 // places has the PBX place a brief call, and asserts its story: its trunk and those before it.
 func (n *node) places(from *host, called, to string, tried ...try) b2bua.CallRecord {
-	n.t.Helper()
+	n.T.Helper()
 	caller := from.call(dial{called: called, to: n.sip(sipPort)})
-	caller.finish()
+	caller.Finish()
 	want := through("pbx", to)
 	want.called, want.tried = called, tried
 	return n.tells(caller.logs("hung-up", 1)[0], want)
@@ -92,11 +92,11 @@ func TestSilentPeerIsTriedLastAndFirstAgainAfterOneAnswer(t *testing.T) {
 		}
 	}
 	order("gw1, gw2", "gw1")
-	gw1.signal(syscall.SIGSTOP)
+	gw1.Signal(syscall.SIGSTOP)
 	n.awaitTrunk("gw1", "is demoted", in(trunk.Demoted))
 	n.changed("gw1", "up", "demoted")
 	order("gw2, gw1", "gw2")
-	gw1.signal(syscall.SIGCONT)
+	gw1.Signal(syscall.SIGCONT)
 	n.awaitTrunk("gw1", "is up", in(trunk.Up))
 	n.changed("gw1", "demoted", "up")
 	order("gw1, gw2", "gw1")
@@ -105,8 +105,8 @@ func TestSilentPeerIsTriedLastAndFirstAgainAfterOneAnswer(t *testing.T) {
 
 // changed waits until the log tells of a change of a trunk's state: each of them, and within a second.
 func (n *node) changed(name, before, after string) {
-	n.t.Helper()
-	n.says(fmt.Sprintf(`msg="trunk health changed" trunk=%s before=%s after=%s`, name, before, after))
+	n.T.Helper()
+	n.Says(fmt.Sprintf(`msg="trunk health changed" trunk=%s before=%s after=%s`, name, before, after))
 }
 
 func TestDeadPeerIsLeftOutUnlessNothingElseIsLeft(t *testing.T) {
@@ -120,11 +120,11 @@ func TestDeadPeerIsLeftOutUnlessNothingElseIsLeft(t *testing.T) {
 	n := w.hosts["node-a"].tandem(text)
 	pbx := w.hosts["pbx"]
 	n.awaitTrunk("gw1-tcp", "is heard", func(tr console.Trunk) bool { return tr.LastCode == 200 })
-	gw1.kill()
+	gw1.Kill()
 	n.awaitTrunk("gw1-tcp", "is down", in(trunk.Down))
 	n.places(pbx, "+4912345", "gw2", try{trunk: "gw1-tcp", skipped: true, why: "it is down"}, try{trunk: "gw2", code: 200})
 	caller := pbx.call(dial{called: "+4412345", to: n.sip(sipPort)})
-	caller.finish()
+	caller.Finish()
 	n.tells(caller.logs("refused 503", 1)[0], story{
 		from: "pbx", called: "+4412345", code: 503, cause: 41, by: "tandem", why: "no trunk took the call",
 		tried: []try{{trunk: "gw1-tcp", code: 503, why: failed}},

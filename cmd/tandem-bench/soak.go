@@ -20,6 +20,7 @@ type soakCmd struct {
 	Calls   int           `default:"500" help:"Calls up at any time."`
 	Churn   float64       `default:"50" help:"Calls begun, and ended, a second."`
 	Talk    time.Duration `default:"1s" help:"How long both ends of a call talk: with the default churn 1 s is 5,000 packets/s."`
+	Moved   float64       `name:"transfers" default:"0.1" help:"Share of the calls that one of the ends transfers, 0 to 1."`
 	JSON    bool          `name:"json" help:"Print JSON."`
 }
 
@@ -42,13 +43,13 @@ func (c *soakCmd) Run(ctx context.Context, s streams) error {
 		length = time.Duration(c.Minutes * float64(time.Minute))
 	}
 	result, err := soak.Run(ctx, soak.Options{
-		Binary: binary, Engine: c.Engine, For: length, Calls: c.Calls, Churn: c.Churn, Talk: c.Talk, Log: s.log,
+		Binary: binary, Engine: c.Engine, For: length, Calls: c.Calls, Churn: c.Churn, Talk: c.Talk, Moved: c.Moved, Log: s.log,
 	})
 	if err != nil {
 		return err
 	}
-	result.Conditions = report.Here([]string{fmt.Sprintf("tandem-bench soak --engine %s --seconds %g --calls %d --churn %g --talk %s",
-		c.Engine, length.Seconds(), c.Calls, c.Churn, c.Talk)})
+	result.Conditions = report.Here([]string{fmt.Sprintf("tandem-bench soak --engine %s --seconds %g --calls %d --churn %g --talk %s --transfers %g",
+		c.Engine, length.Seconds(), c.Calls, c.Churn, c.Talk, c.Moved)})
 	if c.JSON {
 		err = report.WriteJSON(s.out, result)
 	} else {

@@ -1,17 +1,10 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
 	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
@@ -20,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"tandem/internal/authority"
 	"tandem/internal/config"
 	"tandem/internal/phone"
 )
@@ -101,21 +95,25 @@ func (s *stage) open(log *slog.Logger) error {
 		return err
 	}
 	host := demoHost()
-	ca, err := newAuthority(filepath.Join(s.dir, "ca.pem"))
+	trust, err := authority.New(demoValid)
 	if err != nil {
 		return err
 	}
-	cert, key := filepath.Join(s.dir, "tandem.pem"), filepath.Join(s.dir, "tandem.key")
-	if _, err := ca.issue(tandemName, cert, key); err != nil {
+	ours, err := trust.Issue(tandemName)
+	if err != nil {
 		return err
 	}
-	theirs, err := ca.issue(phoneName, filepath.Join(s.dir, "phone.pem"), filepath.Join(s.dir, "phone.key"))
+	theirs, err := trust.Issue(phoneName)
 	if err != nil {
+		return err
+	}
+	ca, cert, key := filepath.Join(s.dir, "ca.pem"), filepath.Join(s.dir, "tandem.pem"), filepath.Join(s.dir, "tandem.key")
+	if err := errors.Join(os.WriteFile(ca, trust.PEM, 0o600), ours.Write(cert, key)); err != nil {
 		return err
 	}
 	if s.uc, err = phone.Open(phone.Options{
 		User: "phone", Transport: "tls", SRTP: demoSuite, Trace: s.note,
-		TLS: &tls.Config{Certificates: []tls.Certificate{theirs}, RootCAs: ca.roots, ServerName: tandemName},
+		TLS: &tls.Config{Certificates: []tls.Certificate{theirs.TLS}, RootCAs: trust.Roots(), ServerName: tandemName},
 	}); err != nil {
 		return err
 	}
@@ -133,7 +131,7 @@ func (s *stage) open(log *slog.Logger) error {
 	}
 	s.proxy = netip.AddrPortFrom(host, tlsPort)
 	if s.cfg, err = config.Parse("the demo's configuration", fmt.Appendf(nil, demoConfig, socket, host, s.proxy,
-		netip.AddrPortFrom(host, udpPort), cert, key, ca.path, s.uc.Address(), s.gateway.Address())); err != nil {
+		netip.AddrPortFrom(host, udpPort), cert, key, ca, s.uc.Address(), s.gateway.Address())); err != nil {
 		return err
 	}
 	s.cfg.SIP.Socket = filepath.Join(s.dir, "sip.sock")
@@ -195,65 +193,4 @@ func freePort(network string, host netip.Addr) (uint16, error) {
 	}
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).AddrPort().Port(), nil
-}
-
-// authority issues the demo's certificates.
-type authority struct {
-	path  string // PEM file of its certificate
-	cert  *x509.Certificate
-	key   *ecdsa.PrivateKey
-	roots *x509.CertPool
-}
-
-func newAuthority(path string) (*authority, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	template := certificate("Tandem demo authority")
-	template.IsCA, template.BasicConstraintsValid = true, true
-	template.KeyUsage = x509.KeyUsageCertSign
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return nil, err
-	}
-	a := &authority{path: path, key: key, roots: x509.NewCertPool()}
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		return nil, err
-	}
-	a.roots.AddCert(a.cert)
-	return a, writePEM(path, "CERTIFICATE", der)
-}
-
-// issue makes a certificate for both roles of TLS and writes it with its key.
-func (a *authority) issue(name, certPath, keyPath string) (tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	template := certificate(name)
-	template.DNSNames = []string{name}
-	template.KeyUsage = x509.KeyUsageDigitalSignature
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	err = errors.Join(writePEM(certPath, "CERTIFICATE", der), writePEM(keyPath, "PRIVATE KEY", private))
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
-}
-
-func certificate(name string) *x509.Certificate {
-	return &x509.Certificate{
-		SerialNumber: big.NewInt(mathrand.Int64N(1 << 62)), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(demoValid),
-	}
-}
-
-func writePEM(path, kind string, der []byte) error {
-	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
 }

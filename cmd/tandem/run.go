@@ -43,6 +43,7 @@ func (c *runCmd) Run(ctx context.Context, s streams) error {
 		return reported(s, err)
 	}
 	log := logger(s.err, cfg.Log)
+	paceCollector()
 	media, err := openRelay(cfg, log)
 	if err != nil {
 		return err

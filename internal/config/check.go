@@ -17,17 +17,17 @@ import (
 
 // Bounds of names and sizes.
 const (
-	maxNode    = 32        // bytes of a node name: it begins every local tag, and tags travel in every message
-	maxSocket  = 107       // bytes of a Unix socket's path (sockaddr_un.sun_path has 108 with the final zero, unix(7))
-	maxWorkers = 255       // more than any machine has CPUs to spare; a byte names a port's worker
-	maxAny     = 1_000_000 // sessions, calls, connections, messages a second: beyond any one node
-	firstPort  = 1024      // below are the ports of services
-	maxDSCP    = 63        // six bits (RFC 2474)
-	minBuffer  = 4 << 10   // the least that holds a few packets with the kernel's overhead
-	maxBuffer  = 1 << 30   // the kernel doubles it, and counts it in an int
+	maxNode    = 32                    // bytes of a node name: it begins every local tag, and tags travel in every message
+	maxSocket  = 107                   // bytes of a Unix socket's path (sockaddr_un.sun_path has 108 with the final zero, unix(7))
+	maxWorkers = 255                   // more than any machine has CPUs to spare; a byte names a port's worker
+	maxAny     = 1_000_000             // sessions, calls, connections, messages a second: beyond any one node
+	firstPort  = 1024                  // below are the ports of services
+	maxDSCP    = 63                    // six bits (RFC 2474)
+	minBuffer  = 4 << 10               // the least that holds a few packets with the kernel's overhead
+	maxBuffer  = 1 << 30               // the kernel doubles it, and counts it in an int
 	minPoll    = 20 * time.Microsecond // what a timer costs
 	maxPoll    = 10 * time.Millisecond // half of the time between two packets of a call
-	minRecords = 64 << 10  // bytes of a file of records: some dozens of calls
+	minRecords = 64 << 10              // bytes of a file of records: some dozens of calls
 	maxRecords = 2_000_000_000
 	maxKept    = 1000 // full files of records
 )

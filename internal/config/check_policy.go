@@ -60,10 +60,7 @@ func (c *Config) checkPolicy(d *document, path string, p *Policy) {
 	words(".refer", p.Refer, ReferConsume, ReferForward)
 	words(".session_timer", p.SessionTimer, TimerOff, TimerOn)
 	words(".prack", p.Prack, PrackSupported, PrackRequired, PrackOff)
-	words(".fax", p.Fax, FaxRefuse, FaxPassthrough)
-	if d.has(path+".fax") && p.Fax == FaxPassthrough {
-		d.fail(path+".fax", "the relay carries RTP alone, not UDPTL", "write refuse: the fax goes on in G.711")
-	}
+	words(".fax", p.Fax, FaxRefuse, FaxPassthrough, FaxClear)
 	number(".max_early_dialogs", p.MaxEarly, 1, maxEarly)
 	p.checkSuites(d, path+".suites")
 	span(".failover.timeout", p.Failover.Timeout, time.Second, 3*time.Minute)

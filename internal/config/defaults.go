@@ -143,6 +143,7 @@ func (c *Config) fillPolicy(d *document, name string, t *Trunk, l *Listener) {
 	preset(absent("prack"), &t.Prack, PrackSupported)
 	preset(absent("max_early_dialogs"), &t.MaxEarly, 20)
 	preset(absent("fax"), &t.Fax, FaxRefuse)
+	preset(absent("rtcp_active"), &t.RTCPActive, true)
 	preset(absent("failover.timeout"), &t.Failover.Timeout, 10*time.Second)
 	preset(absent("failover.codes"), &t.Failover.Codes, []int{408, 503, 504})
 	preset(absent("options.demote"), &t.Options.Demote, 3*time.Minute)

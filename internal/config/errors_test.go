@@ -27,7 +27,7 @@ trunks:
 const (
 	topKeys   = "node, log, control, metrics, media, sip, records, policy, sites, trunks, groups, dial_plans, routes"
 	trunkKeys = "listener, peer, site, sources, tls_names, tls, network, domain, auth, challenge, register, profile, srtp, suites, roc_tx, pin, " +
-		"any_source_port, media_prefixes, rtcp_mux, trusted, forward_history, forward_pai, forward_diversion, pidf_lo, identity, " +
+		"any_source_port, media_prefixes, rtcp_mux, rtcp_active, rtcp_held, trusted, forward_history, forward_pai, forward_diversion, pidf_lo, identity, " +
 		"refer, session_timer, prack, max_early_dialogs, fax, bypass, failover, options, max_calls, max_cps, max_bandwidth, dial_plan, usages, " +
 		"called_numbers, calling_numbers, remove_plus, responses"
 )

@@ -160,6 +160,10 @@ type Policy struct {
 	Prefixes []netip.Prefix `yaml:"media_prefixes"`  // further addresses whose media may be accepted
 	RTCPMux  bool           `yaml:"rtcp_mux"`        // offer rtcp-mux; an offered one is always accepted
 
+	// What may be demanded of the peer. Who is silent for media.timeouts where it should be heard loses the call.
+	RTCPActive bool `yaml:"rtcp_active"` // it sends RTCP while media flows; default true. false: silence ends no call of it
+	RTCPHeld   bool `yaml:"rtcp_held"`   // it sends RTCP in held calls: silence ends those too; default false
+
 	// Headers are told to the peer re-encoded, with our host in place of any other.
 	Trusted   bool `yaml:"trusted"`           // its word on who calls is believed, and it is told who asks to stay hidden (RFC 3325); default: on tls with client require
 	History   bool `yaml:"forward_history"`   // leaving calls: History-Info (RFC 7044) and Referred-By
@@ -173,7 +177,7 @@ type Policy struct {
 	SessionTimer string `yaml:"session_timer"`     // off (default: only what the peer asks for), on: we ask for 30 minutes (RFC 4028)
 	Prack        string `yaml:"prack"`             // reliable 18x (RFC 3262): supported (default), required, off
 	MaxEarly     int    `yaml:"max_early_dialogs"` // branches of one call that may ring at once; default 20
-	Fax          string `yaml:"fax"`               // T.38: refuse (default: the call stays on G.711); passthrough is known and not possible yet
+	Fax          string `yaml:"fax"`               // T.38 in a call: refuse (default: it stays on G.711), passthrough (where both trunks say so; not in place of SRTP), passthrough_clear (in place of SRTP too)
 	Bypass       bool   `yaml:"bypass"`            // media goes past us where both trunks of a call say so: SDP crosses, no relay
 
 	Failover     Failover `yaml:"failover"`

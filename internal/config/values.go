@@ -50,7 +50,9 @@ const (
 	PrackOff       = "off"       // never
 
 	FaxRefuse      = "refuse"      // 488: the fax goes on in G.711
-	FaxPassthrough = "passthrough" // UDPTL crosses; known, but no relay carries it
+	FaxPassthrough = "passthrough" // UDPTL crosses, where audio is plain RTP
+
+	FaxClear = "passthrough_clear" // UDPTL crosses, and is in clear where audio is SRTP
 
 	AnyCause = -1 // in ResponseRule.Cause: any cause, or none told
 )

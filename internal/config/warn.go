@@ -30,6 +30,10 @@ func (c *Config) warn(d *document) {
 		if t.Register != nil && t.Auth == nil {
 			d.warn(path+".register", "there is no auth to answer a challenge with", "write auth, unless the provider knows us by our address or certificate")
 		}
+		if d.has(path+".fax") && t.Fax == FaxPassthrough && t.SRTP == SRTPRequired {
+			d.warn(path+".fax", "never happens: T.38 has no encryption, and srtp is required here",
+				"write "+FaxClear+" to let faxes cross in clear, or "+FaxRefuse)
+		}
 	}
 	if c.Records.File == "" && d.has("records") {
 		d.warn("records", "no call is recorded without a file", "write file, or remove the section")

@@ -29,6 +29,9 @@ func TestWhatIsSurelyNotMeantIsWarnedOf(t *testing.T) {
 		{"two trunks for the same callers", broken + "  gw2: {listener: udp1, peer: '198.51.100.1:5070'}\n  gw3: {listener: udp1, peer: 198.51.100.3, sources: [198.51.100.1]}\n",
 			"16:3: trunks.gw2: calls from 198.51.100.1/32 enter by trunk gw, which expects them on listener udp1 too; give each its own sources, or put one on another listener\n" +
 				"17:3: trunks.gw3: calls from 198.51.100.1/32 enter by trunk gw, which expects them on listener udp1 too; give each its own sources, or put one on another listener"},
+		{"a fax in place of SRTP", broken + "    fax: passthrough\n  gw2: {listener: tls1, peer: gw2.example.com, fax: passthrough}\n  gw3: {listener: tls1, peer: gw3.example.com, fax: passthrough_clear}\n" +
+			"  gw4: {listener: tls1, peer: gw4.example.com, srtp: optional, fax: passthrough}\n",
+			"17:53: trunks.gw2.fax: passthrough: never happens: T.38 has no encryption, and srtp is required here; write passthrough_clear to let faxes cross in clear, or refuse"},
 		{"records without a file", broken + "records: {keep: 3}\n", "16:1: records: no call is recorded without a file; write file, or remove the section"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

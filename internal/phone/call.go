@@ -25,6 +25,10 @@ type Call struct {
 	theirs key
 	held   bool
 
+	changing sync.Mutex
+	changes  uint64        // re-INVITEs of the far end that were agreed about
+	changed  chan struct{} // closed by the next one
+
 	acks  sync.Mutex
 	acked chan struct{} // closed by the ACK to number wait; nil: none is expected
 	await uint32
@@ -75,6 +79,50 @@ func (c *Call) Heard(ctx context.Context, n uint64) error {
 	case <-ctx.Done():
 		return fmt.Errorf("phone: waiting for %d packets: %w", n, ctx.Err())
 	}
+}
+
+// Changed waits until the far end has changed the call n times, each with a re-INVITE that was agreed about and
+// acknowledged. ErrEnded: the call was over before.
+func (c *Call) Changed(ctx context.Context, n uint64) error {
+	for {
+		c.changing.Lock()
+		enough, next := c.changes >= n, c.changed
+		c.changing.Unlock()
+		if enough {
+			return nil
+		}
+		select {
+		case <-next:
+		case <-c.done:
+			return ErrEnded
+		case <-ctx.Done():
+			return fmt.Errorf("phone: waiting for change %d of the call: %w", n, ctx.Err())
+		}
+	}
+}
+
+// change notes a re-INVITE of the far end.
+func (c *Call) change() {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	c.changes++
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// Meet says with whom this end talks from now on: both voices become those of a call to number, in which this end is the
+// caller or the called one. After a transfer the far phone is another one, and each must know what the other says.
+func (c *Call) Meet(number string, caller bool) {
+	ours, theirs := c.p.voices.of(number)
+	if !caller {
+		ours, theirs = theirs, ours
+	}
+	c.m.mu.Lock()
+	c.m.voice = ours
+	c.m.mu.Unlock()
+	c.m.hearing.Lock()
+	c.m.ear.voice = theirs
+	c.m.hearing.Unlock()
 }
 
 // Report tells how the call goes, or went.

@@ -17,13 +17,18 @@ const byeWait = 5 * time.Second
 // then and the phone listens. The error is a *Refused if the far end said no. When ctx ends first the call is cancelled
 // and the error is the context's.
 func (p *Phone) Call(ctx context.Context, number string, proxy netip.AddrPort) (*Call, error) {
+	return p.call(ctx, number, proxy)
+}
+
+// call does so with headers of its own in the INVITE.
+func (p *Phone) call(ctx context.Context, number string, proxy netip.AddrPort, extra ...sip.Header) (*Call, error) {
 	m, err := openMedia(p.opt.Media, p.suite)
 	if err != nil {
 		return nil, fmt.Errorf("phone: call %s: %w", number, err)
 	}
 	m.voice, m.ear.voice = p.voices.of(number)
 	c := newCall(p, p.dialled(number, proxy), number, m)
-	if err := c.dial(ctx); err != nil {
+	if err := c.dial(ctx, extra); err != nil {
 		c.end()
 		return nil, fmt.Errorf("phone: call %s: %w", number, err)
 	}
@@ -33,15 +38,18 @@ func (p *Phone) Call(ctx context.Context, number string, proxy netip.AddrPort) (
 // newCall is a call whose SDP begins at a random session id.
 func newCall(p *Phone, d *dialog, number string, m *media) *Call {
 	return &Call{
-		Number: number, p: p, d: d, m: m, done: make(chan struct{}), began: time.Now(),
+		Number: number, p: p, d: d, m: m, done: make(chan struct{}), changed: make(chan struct{}), began: time.Now(),
 		sdp: description{id: uint64(rand.Uint32()), flow: sendrecv, event: payloadEvent},
 	}
 }
 
 // dial sends the INVITE and takes the answer.
-func (c *Call) dial(ctx context.Context) error {
+func (c *Call) dial(ctx context.Context, extra []sip.Header) error {
 	c.m.describe(&c.sdp)
 	req := c.p.request(c.d, sip.INVITE, 0)
+	for _, h := range extra {
+		req.AppendHeader(h)
+	}
 	c.p.addSDP(req, c.sdp.write())
 	res, err := c.p.invite(ctx, req)
 	if err != nil {

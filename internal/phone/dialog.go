@@ -11,7 +11,7 @@ import (
 
 const (
 	contentSDP = "application/sdp"
-	methods    = "INVITE, ACK, CANCEL, BYE, OPTIONS"
+	methods    = "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY"
 	hops       = 70 // Max-Forwards (RFC 3261 section 8.1.1.6)
 )
 
@@ -162,6 +162,8 @@ func reason(code int) string {
 		return "Ringing"
 	case 200:
 		return "OK"
+	case 202:
+		return "Accepted"
 	case 404:
 		return "Not Found"
 	case 405:

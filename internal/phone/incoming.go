@@ -22,6 +22,9 @@ type Incoming struct {
 	Number string // that was called
 	Caller string // user part of From
 
+	// Replaces is the call whose place this one is to take (RFC 3891): Answer hangs it up. nil: none.
+	Replaces *Call
+
 	p         *Phone
 	req       *sip.Request
 	tx        *sip.ServerTx
@@ -55,7 +58,9 @@ func (p *Phone) requested(req *sip.Request, tx *sip.ServerTx) {
 		tx.Respond(res)
 	case req.Method == sip.INVITE && !inside:
 		p.ring(req, tx)
-	case req.Method != sip.INVITE && req.Method != sip.BYE && req.Method != sip.CANCEL:
+	case req.Method == sip.NOTIFY:
+		p.notified(req, tx, dialogID{id.Value(), tag})
+	case req.Method != sip.INVITE && req.Method != sip.BYE && req.Method != sip.CANCEL && req.Method != sip.REFER:
 		res := p.response(req, 405, "")
 		res.AppendHeader(sip.NewHeader("Allow", methods))
 		p.sent(res)
@@ -65,6 +70,8 @@ func (p *Phone) requested(req *sip.Request, tx *sip.ServerTx) {
 	case req.Method == sip.BYE:
 		p.respond(tx, req, 200, "")
 		c.end()
+	case req.Method == sip.REFER:
+		c.referred(req, tx)
 	default:
 		c.reinvited(req, tx)
 	}
@@ -72,16 +79,21 @@ func (p *Phone) requested(req *sip.Request, tx *sip.ServerTx) {
 
 // ring hands a new call to whoever takes calls.
 func (p *Phone) ring(req *sip.Request, tx *sip.ServerTx) {
+	old, refuse := p.replacing(req)
 	d := called(req)
 	req.To().Params.Add("tag", d.id.tag) // also sipgo's own 487 is under our tag
 	in := &Incoming{
-		Number: req.Recipient.User, Caller: req.From().Address.User,
+		Number: req.Recipient.User, Caller: req.From().Address.User, Replaces: old,
 		p: p, req: req, tx: tx, d: d, body: req.Body(), began: time.Now(), cancelled: make(chan struct{}),
 	}
 	if !tx.OnCancel(func(*sip.Request) { close(in.cancelled) }) {
 		return
 	}
 	p.respond(tx, req, 100, "")
+	if refuse != 0 {
+		in.Reject(refuse)
+		return
+	}
 	if f := p.onCall.Load(); f != nil {
 		(*f)(in)
 	}
@@ -151,6 +163,10 @@ func (in *Incoming) Answer() (*Call, error) {
 		return nil, fmt.Errorf("phone: answer: %w", err)
 	}
 	c.answered = time.Now()
+	if old := in.Replaces; old != nil {
+		old.bye()
+		old.end()
+	}
 	return c, nil
 }
 
@@ -249,5 +265,7 @@ func (c *Call) reinvited(req *sip.Request, tx *sip.ServerTx) {
 	c.d.refresh(contact)
 	if err := c.accept(tx, req); err != nil {
 		c.end()
+		return
 	}
+	c.change()
 }

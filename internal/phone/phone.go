@@ -7,7 +7,8 @@
 // (voice.go, ear.go). Audio of another call, of another moment, of one's own echo or with one bit changed is not heard.
 //
 // In the order of a call: phone (sockets), dial (a call out), incoming (a call in), dialog and transact (its requests),
-// call (what one does with it), sdp (what both agree), media (its sockets), voice, ear.
+// call (what one does with it), transfer, referred and replaces (the three parties of a transfer), sdp (what both agree),
+// media (its sockets), voice, ear.
 //
 // What does not live here: registration, proxies between the phones (Record-Route), DNS, forks, PRACK, any codec but G.711
 // mu-law. A request goes to the address of the peer's Contact or, where that is a name, to where the call went.
@@ -59,10 +60,12 @@ type Phone struct {
 	done   chan struct{}
 	wait   sync.WaitGroup
 
-	onCall atomic.Pointer[func(*Incoming)]
+	onCall     atomic.Pointer[func(*Incoming)]
+	onTransfer atomic.Pointer[func(old, new *Call)]
 
-	mu    sync.Mutex
-	calls map[dialogID]*Call
+	mu        sync.Mutex
+	calls     map[dialogID]*Call
+	transfers map[dialogID]chan news // by the call whose REFER waits for them
 }
 
 // Open binds the phone's socket. When it returns, the phone can be called. It logs nothing, but sipgo itself tells slog's
@@ -71,7 +74,10 @@ func Open(o Options) (*Phone, error) {
 	if err := o.fill(); err != nil {
 		return nil, fmt.Errorf("phone: %w", err)
 	}
-	p := &Phone{opt: o, voices: newVoices(), done: make(chan struct{}), calls: make(map[dialogID]*Call)}
+	p := &Phone{
+		opt: o, voices: newVoices(), done: make(chan struct{}),
+		calls: make(map[dialogID]*Call), transfers: make(map[dialogID]chan news),
+	}
 	if o.SRTP != "" {
 		if p.suite = suiteNamed(o.SRTP); p.suite == nil {
 			return nil, fmt.Errorf("phone: SRTP: suite %q is unknown; use one of %s", o.SRTP, strings.Join(suiteNames(), ", "))

@@ -2,15 +2,9 @@ package phone
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/netip"
 	"os"
@@ -19,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"tandem/internal/authority"
 )
 
 func TestMain(m *testing.M) {
@@ -106,7 +102,7 @@ func converse(t *testing.T, a, b *Call, packets int) {
 }
 
 func TestTwoPhonesHearEachOtherByteForByte(t *testing.T) {
-	identity := authority(t)
+	ident := identity(t)
 	tests := []struct {
 		name string
 		o    Options
@@ -119,7 +115,7 @@ func TestTwoPhonesHearEachOtherByteForByte(t *testing.T) {
 		tests = append(tests, struct {
 			name string
 			o    Options
-		}{"tls, " + s, Options{Transport: "tls", TLS: identity, SRTP: s}})
+		}{"tls, " + s, Options{Transport: "tls", TLS: ident, SRTP: s}})
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -209,7 +205,7 @@ func TestACallNobodyWaitsForIsCancelled(t *testing.T) {
 }
 
 func TestHoldSilencesBothAndResumeBringsThemBack(t *testing.T) {
-	for _, o := range []Options{{}, {Transport: "tls", TLS: authority(t), SRTP: "AES_CM_128_HMAC_SHA1_80"}} {
+	for _, o := range []Options{{}, {Transport: "tls", TLS: identity(t), SRTP: "AES_CM_128_HMAC_SHA1_80"}} {
 		for _, caller := range []bool{true, false} {
 			a, b := connect(t, open(t, o), open(t, o))
 			if !caller {
@@ -279,7 +275,7 @@ func TestTheTraceShowsTheCallInOrder(t *testing.T) {
 }
 
 func TestAPeerWithoutACertificateOfOursDoesNotCall(t *testing.T) {
-	ours, theirs := authority(t), authority(t)
+	ours, theirs := identity(t), identity(t)
 	b := open(t, Options{Transport: "tls", TLS: ours})
 	b.OnCall(func(in *Incoming) { t.Error("a stranger's call came in") })
 	theirs.RootCAs = ours.RootCAs // they believe us, we do not believe them
@@ -331,32 +327,18 @@ func TestCloseEndsCallsAndCallers(t *testing.T) {
 	}
 }
 
-// authority makes an identity for 127.0.0.1 and the roots that it chains to.
-func authority(t *testing.T) *tls.Config {
+// identity is one for 127.0.0.1, and the roots that it chains to.
+func identity(t *testing.T) *tls.Config {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	trust, err := authority.New(time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "phone.invalid"}, DNSNames: []string{"phone.invalid"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	ours, err := trust.Issue("phone.invalid", netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(made)
-	return &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: private}}, RootCAs: roots,
-	}
+	return &tls.Config{Certificates: []tls.Certificate{ours.TLS}, RootCAs: trust.Roots()}
 }
 
 func hasIPv6() bool {

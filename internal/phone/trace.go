@@ -49,7 +49,7 @@ func describe(m sip.Message, from, to netip.AddrPort) Message {
 			out.Summary += " to " + string(h.MethodName)
 		}
 	}
-	if len(m.Body()) > 0 {
+	if len(m.Body()) > 0 && token(m, "Content-Type") == contentSDP {
 		out.Summary += " (SDP)"
 	}
 	return out

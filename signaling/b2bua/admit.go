@@ -79,7 +79,7 @@ func (b *B2BUA) inside(in *guard.Inbound, tag string) {
 	b.mu.Unlock()
 	switch {
 	case ok:
-		m.c.post(func() { m.c.arrived(m.l, in) })
+		m.c.deliver(m.l, in)
 	case in.Req.IsAck():
 		b.count(DropStray)
 	default:

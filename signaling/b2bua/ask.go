@@ -4,8 +4,6 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
-
-	"tandem/signaling/sdp"
 )
 
 // glareTries is how often an offer is repeated after a 491 before the side that made it gets the 491 (it will try again
@@ -75,25 +73,13 @@ func (c *call) passOn(q *asked) {
 		c.ask(q)
 		return
 	}
-	next, err := c.b.terms(o).propose(o.d.Media, o.d.Media.Secure, q.offer.Theirs)
+	next, body, err := c.b.terms(o).proposeAgain(o.d.Media, &q.offer)
 	if err != nil {
-		c.withdraw(q, 500)
+		code, _ := refusalOf(err)
+		c.withdraw(q, code)
 		return
 	}
-	offer, err := readSDP(q.offer.Received)
-	if err != nil {
-		c.withdraw(q, 500)
-		return
-	}
-	before, err := readSDP(o.d.Media.Sent)
-	if err != nil {
-		c.withdraw(q, 500)
-		return
-	}
-	q.body = next.tell(func() []byte {
-		return sdp.Update(offer, q.offer.Audio, next.side(next.Offered...), before, next.Slot)
-	})
-	q.media = next
+	q.media, q.body = next, body
 	o.d.Media.Origin = next.Origin // the version counts from what was sent, accepted or not
 	c.ask(q)
 }
@@ -219,6 +205,7 @@ func (c *call) agree(q *asked, res *sip.Response) {
 	if err != nil {
 		c.log.Warn("answer to a re-INVITE not usable", "leg", o.name, "why", err)
 		c.withdraw(q, 488)
+		c.putBack(q)
 		return
 	}
 	if toTag(res) != o.d.RemoteTag || q.waits() && fromTag(q.s.in.Req) != q.from.d.RemoteTag { // another fork speaks now
@@ -253,6 +240,7 @@ func (c *call) agree(q *asked, res *sip.Response) {
 	if err := c.applyBoth(q.from, &m, o, &om); err != nil {
 		c.log.Warn("media not changed", "error", err)
 		c.withdraw(q, 500)
+		c.putBack(q)
 		return
 	}
 	q.from.d.Media, o.d.Media = m, om

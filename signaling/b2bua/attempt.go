@@ -2,6 +2,7 @@ package b2bua
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/emiago/sipgo/sip"
@@ -37,7 +38,11 @@ func (c *call) start(t *turn) bool {
 	at := &attempt{leg: &leg{name: legB, trunk: tr}, turn: t, addr: t.addrs[0], index: len(c.rec.Tried)}
 	c.rec.Tried = append(c.rec.Tried, TrunkTry{Trunk: tr.Name, Route: t.hop.Route, Address: at.addr.String(), Start: now})
 	if err := c.prepareMedia(at); err != nil {
-		c.failed(at, 503, err.Error())
+		code := 503
+		if refused, _ := refusalOf(err); refused == 488 {
+			code = refused
+		}
+		c.failed(at, code, err.Error())
 		if relayAway(err) {
 			c.queue = nil // no other trunk would help, and the caller waits
 		}
@@ -77,6 +82,9 @@ func (c *call) prepareMedia(at *attempt) error {
 	if c.session != nil && c.session.networks[1] != tr.Policy.Network {
 		c.closeSession()
 	}
+	if !c.mayHear(c.a.d.Media.Remote.Addr()) {
+		return refuse(488, "no media address of the family that was offered")
+	}
 	if c.session == nil {
 		if err := c.openSession(tr); err != nil {
 			return err
@@ -90,6 +98,15 @@ func (c *call) prepareMedia(at *attempt) error {
 	next, err := c.b.terms(at.leg).propose(fresh, !at.turn.plain, c.a.d.Media.Theirs)
 	at.leg.d.Media = next
 	return err
+}
+
+// mayHear reports whether the caller's media network has an address of the family of its peer's. What is not known yet is no
+// reason to refuse. An offer that cannot be served is its maker's affair: a 503 would tell a peer that we are out of order.
+func (c *call) mayHear(peer netip.Addr) bool {
+	list := c.b.o.Config.Media.Networks[c.a.trunk.Policy.Network].Addresses
+	return !peer.IsValid() || len(list) == 0 || slices.ContainsFunc(list, func(a netip.Addr) bool {
+		return a.Unmap().Is4() == peer.Unmap().Is4()
+	})
 }
 
 // buildINVITE writes the INVITE towards a trunk: the numbers of its hop, the caller's display name, and for the rest what is

@@ -18,7 +18,7 @@
 // session; referto.go, transfer.go, handover.go and notify.go turn a REFER or a Replaces into another call. A leg that changes
 // its call is the one thing that goes from goroutine to goroutine, as a copy, through the mailbox.
 //
-// Not spoken: T.38 (488, the fax goes on in G.711), Replaces of a dialog that still rings (481), REFER outside a dialog
+// Not spoken: a call that begins with T.38 (488; within one see fax.go), Replaces of a dialog that still rings (481), REFER outside a dialog
 // (403), events other than refer (489), MESSAGE (405). Of a reliable 18x to a re-INVITE only the PRACK is sent: its 2xx counts.
 package b2bua
 

@@ -2,6 +2,7 @@ package b2bua
 
 import (
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -14,7 +15,7 @@ import (
 	"tandem/signaling/trunk"
 )
 
-// Bounds of one call. What would go beyond is dropped and counted, and the retransmission of whoever sent it is the remedy.
+// Bounds of one call. What would go beyond is counted: a request is refused, a response lost.
 const (
 	mailboxSize = 64 // messages: a call in its busiest second has a handful
 	ownShare    = 16 // of them only for answers to our own requests: a chatty peer must not drown them
@@ -125,10 +126,28 @@ func (c *call) postOwn(do func()) bool {
 	}
 }
 
+// deliver takes a request of a peer inside a dialog. One that finds the mailbox full is answered at once: the stack absorbs its
+// repetition, so nothing else would ever answer it. A BYE has the call's own share: what one side sends too much must not
+// keep the other from hanging up (TestWhatFindsNoRoomIsAnswered). An ACK is repeated as often as our 2xx is.
+func (c *call) deliver(l *leg, in *guard.Inbound) {
+	put := c.post
+	if in.Req.Method == sip.BYE {
+		put = c.postOwn
+	}
+	switch {
+	case put(func() { c.arrived(l, in) }):
+	case c.ended.Load():
+		c.decide(in, 481, nil)
+	default:
+		c.decide(in, 500, retryAfter(c.b.soon()))
+	}
+}
+
 // run is the call's goroutine, from the INVITE until nothing is awaited any more.
 func (c *call) run(first func()) {
 	defer c.leave()
 	defer c.rescue()
+	deepen()
 	first()
 	for !c.done() {
 		select {
@@ -138,6 +157,18 @@ func (c *call) run(first func()) {
 			c.timers.fire()
 		}
 	}
+}
+
+// stackRoom is how deep a call's stack goes, in bytes: an answer that goes through the media, the relay and the other side's
+// transaction down to its socket.
+const stackRoom = 12 << 10
+
+// deepen makes room on the stack in one step. Growing it by doubling as it fills up copies it four times a call.
+//
+//go:noinline
+func deepen() (last byte) {
+	var room [stackRoom]byte
+	return room[len(os.Args)%stackRoom]
 }
 
 // leave takes the call out of the tables and answers what came at the last moment.

@@ -59,19 +59,25 @@ func (d *Dialog) retarget(m interface{ Contact() *sip.ContactHeader }) bool {
 	return true
 }
 
-// plainURI is a URI without the headers that a request made from it would carry.
+// plainURI is a URI as a dialog keeps it: without the headers that a request made from it would carry, and without parameters
+// that no URI may have. The parser takes all that follows a quoted value for one name, so that such a URI would be many times
+// as long whenever it is written and read again (TestQuotedParametersOfAURIDoNotGrow).
 func plainURI(u *sip.Uri) string {
 	c := u.Clone()
 	c.Headers = nil
+	c.UriParams = slices.DeleteFunc(c.UriParams, func(p sip.HeaderKV) bool { return !inURI(p.K) || !inURI(p.V) })
 	return c.String()
 }
+
+// inURI reports a text without what ends a parameter or cannot stand in a URI (RFC 3261 section 25.1, uri-parameter).
+func inURI(s string) bool { return !strings.ContainsAny(s, "\"<>;,? \t") }
 
 // recordRoute lists the Record-Route URIs of a message in the order of the message.
 func recordRoute(m sip.Message) []string {
 	var routes []string
 	for _, h := range m.GetHeaders("Record-Route") {
 		if rr, ok := h.(*sip.RecordRouteHeader); ok {
-			routes = append(routes, rr.Address.String())
+			routes = append(routes, plainURI(&rr.Address))
 		}
 	}
 	return routes

@@ -59,11 +59,15 @@ func (c *call) yield(l *leg, cl *claim, tries int) {
 	keep := c.other(l)
 	code := 0
 	switch {
-	case c.phase == Over || l.ended || l.moved != nil || l.d.CallID != cl.callID || l.d.RemoteTag != cl.fromTag:
+	case c.phase == Over || l.ended || l.moved != nil || l.d.CallID != cl.callID || !c.speaks(l, cl.fromTag):
 		code = 481
 	case !c.b.kin(l.trunk.Name, cl.trunk):
 		code = 403
-	case c.phase != Answered || keep == nil || keep.ended: // one that rings cannot be joined yet
+	case c.ringsAt(l):
+		if code = c.pickUp(cl); code == 0 {
+			return
+		}
+	case c.phase != Answered || keep == nil || keep.ended || l != c.a && l != c.peer:
 		code = 481
 	case cl.early:
 		code = 486
@@ -118,7 +122,7 @@ func (c *call) give(keep *leg, taker *call, post func(*gift) bool) bool {
 	*p = place{}
 	c.stopTimer(keep)
 	keep.ended = true
-	keep.moved = func(in *guard.Inbound) { taker.post(func() { taker.arrived(g.leg, in) }) }
+	keep.moved = func(in *guard.Inbound) { taker.deliver(g.leg, in) }
 	return true
 }
 

@@ -1,7 +1,6 @@
 package b2bua
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 
@@ -101,31 +100,6 @@ func (c *call) shownFrom(at *attempt, from string) string {
 	return from
 }
 
-// privacy is what a Privacy header asks for (RFC 3323 section 4.2, RFC 3325 section 9.3, RFC 7044 section 7.2).
-type privacy []string
-
-// known privacy values.
-var privacies = []string{"header", "session", "user", "none", "critical", "id", "history"}
-
-func privacyOf(m sip.Message) privacy {
-	var p privacy
-	for _, h := range m.GetHeaders(headerPrivacy) {
-		for v := range strings.FieldsFuncSeq(h.Value(), func(r rune) bool { return strings.ContainsRune(";, \t", r) }) {
-			if v = strings.ToLower(v); slices.Contains(privacies, v) && !slices.Contains(p, v) {
-				p = append(p, v)
-			}
-		}
-	}
-	return p
-}
-
-func (p privacy) has(values ...string) bool {
-	return !slices.Contains(p, "none") && slices.ContainsFunc(values, func(v string) bool { return slices.Contains(p, v) })
-}
-
-// header is the value that goes on. What it asks of header and session is done already: nothing of either side crosses.
-func (p privacy) header() string { return strings.Join(p, ";") }
-
 // teller writes the headers of one message towards one trunk.
 type teller struct {
 	c       *call
@@ -152,41 +126,6 @@ func (t *teller) assert(in, out sip.Message) {
 			continue
 		}
 		out.AppendHeader(sip.NewHeader(headerPAI, t.write(&x, "")))
-	}
-}
-
-// history passes History-Info on (RFC 7044 section 5): who was called before, why the call moved on, and the index that makes a
-// tree of it. Entries that ask for privacy are anonymous to a peer that is not trusted.
-func (t *teller) history(in, out sip.Message) {
-	if !t.p.Trusted && t.privacy.has("history", "header", "session") {
-		return
-	}
-	for _, x := range t.c.parties(in, headerHistory) {
-		hidden := strings.EqualFold(x.embedded("Privacy"), "history")
-		if hidden && !t.p.Trusted {
-			x.hide()
-		}
-		extra := ""
-		if n, err := strconv.Atoi(x.uri("cause")); err == nil && n > 0 && n < 1000 { // RFC 4458
-			extra = ";cause=" + strconv.Itoa(n)
-		}
-		var embedded []string
-		for _, r := range reasonsOf(x.embedded("Reason")) {
-			embedded = append(embedded, "Reason="+escapeHeader(r.value()))
-		}
-		if hidden && t.p.Trusted {
-			embedded = append(embedded, "Privacy=history")
-		}
-		if len(embedded) > 0 {
-			extra += "?" + strings.Join(embedded, "&")
-		}
-		v := t.write(&x, extra)
-		for _, name := range []string{"index", "rc", "mp", "np"} {
-			if p, ok := param(x.params, name); ok && isIndex(p) {
-				v += ";" + name + "=" + p
-			}
-		}
-		out.AppendHeader(sip.NewHeader(headerHistory, v))
 	}
 }
 

@@ -74,7 +74,7 @@ func (c *call) understood(in *guard.Inbound) bool {
 		return false
 	}
 	c.a.learn(req)
-	if !c.agreeReliable(req) || !c.timerAllows(c.a, c.a.open) {
+	if !c.private(req) || !c.agreeReliable(req) || !c.timerAllows(c.a, c.a.open) {
 		return false
 	}
 	if len(req.Body()) == 0 {

@@ -72,8 +72,8 @@ func mute(m Media) *Media {
 func (c *call) offerAgain(l *leg) {
 	s, o := l.open, c.other(l)
 	now := l.d.Media
-	if now.Pass {
-		s.late = true
+	if now.Pass || now.Fax {
+		s.late, s.proposed = true, now
 		c.renewed(l, s, []byte(now.Sent))
 		return
 	}

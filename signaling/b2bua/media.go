@@ -28,6 +28,8 @@ const (
 	legA        = "a"
 	legB        = "b"
 	plainSuite  = "none" // no SRTP
+	kindAudio   = "rtp"
+	kindFax     = "opaque"
 )
 
 // session is the relay's session of a call: one stream of two legs, opened once, with what the relay was told last.
@@ -37,6 +39,7 @@ type session struct {
 	networks [2]string // of leg a and b
 	applied  [2]control.Leg
 	watched  bool
+	fax      bool // the stream carries UDPTL
 }
 
 // open leases both ports with one call. Leg a goes complete: its offer is known. Of leg b the network is.
@@ -138,13 +141,20 @@ func (c *call) apply(a, b *Media, legB *leg, answered bool) error {
 		on := true
 		stream.Watch = &on
 	}
-	if len(stream.Legs) == 0 && !watch {
+	fax := a.Fax && b.Fax
+	if fax != s.fax {
+		stream.Kind = kindAudio
+		if fax {
+			stream.Kind = kindFax
+		}
+	}
+	if len(stream.Legs) == 0 && !watch && stream.Kind == "" {
 		return nil
 	}
 	if err := c.update(stream); err != nil {
 		return err
 	}
-	s.applied, s.watched = want, s.watched || watch
+	s.applied, s.watched, s.fax = want, s.watched || watch, fax
 	return nil
 }
 
@@ -227,6 +237,12 @@ func (c *call) legMedia(l *leg, m, other *Media) control.Leg {
 	}
 	list := payloads(other, m)
 	leg.Payloads = &list
+	if !policy.RTCPActive {
+		leg.RTCPActive = &policy.RTCPActive
+	}
+	if policy.RTCPHeld {
+		leg.RTCPHeld = &policy.RTCPHeld
+	}
 	return leg
 }
 
@@ -303,5 +319,14 @@ func difference(was, want control.Leg) (control.Leg, bool) {
 	if !reflect.DeepEqual(was.Payloads, want.Payloads) {
 		d.Payloads = want.Payloads
 	}
+	demand := func(to **bool, was, want *bool, unsaid bool) {
+		if !reflect.DeepEqual(was, want) {
+			if *to = want; want == nil {
+				*to = &unsaid
+			}
+		}
+	}
+	demand(&d.RTCPActive, was.RTCPActive, want.RTCPActive, true)
+	demand(&d.RTCPHeld, was.RTCPHeld, want.RTCPHeld, false)
 	return d, !reflect.DeepEqual(d, control.Leg{Name: want.Name})
 }

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -165,8 +166,8 @@ func seconds(m sip.Message) (int, bool) {
 	if i := strings.IndexAny(v, "; (\t"); i >= 0 {
 		v = v[:i]
 	}
-	n, err := strconv.ParseUint(v, 10, 31)
-	return int(n), err == nil
+	n, err := strconv.ParseUint(v, 10, 31) // beyond its range the largest: who asks for an age means a long time
+	return int(n), err == nil || errors.Is(err, strconv.ErrRange)
 }
 
 func copyRetryAfter(from, to sip.Message) {

@@ -76,9 +76,9 @@ func (c *call) referOn(l, o *leg, in *guard.Inbound, to target) {
 	c.send(o, c.way(o), req, func(res *sip.Response, err error) {
 		switch {
 		case err == nil && res.StatusCode < 200:
-		case c.xfer != x:
+		case c.xfer != x && (err != nil || res.StatusCode >= 300):
 			c.decide(in, 487, nil)
-		case err == nil && res.StatusCode < 300:
+		case err == nil && res.StatusCode < 300: // its last NOTIFY may have come first (RFC 3515 section 2.4.4)
 			c.decide(in, 202, func(res *sip.Response) { c.addContact(res, in.Listener) })
 		case err == nil && (res.StatusCode == 405 || res.StatusCode == 501 || res.StatusCode == 420):
 			c.endTransfer(x)

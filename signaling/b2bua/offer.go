@@ -71,6 +71,9 @@ func (t terms) offered(ctx context.Context, now Media, body []byte) (Media, erro
 	if !ok {
 		index, ok = s.Audio() // to say what is wrong with it
 	}
+	if at, fax := s.Fax(); !ok && fax {
+		return t.faxOffered(ctx, now, s.Media()[at], at, body)
+	}
 	if !ok {
 		return t.switchedOff(now, s, body)
 	}
@@ -78,6 +81,7 @@ func (t terms) offered(ctx context.Context, now Media, body []byte) (Media, erro
 	next := now
 	next.Received, next.Audio, next.Slot = string(body), index, index
 	next.Offered, next.Mux, next.Theirs, next.Wants = nil, m.Mux, m.Flow(), m.Flow()
+	next.Fax, next.Sealed = false, false
 	next.Opportunistic = !m.Secure() && t.opportunistic(m)
 	next.Secure = m.Secure() || next.Opportunistic
 	switch {
@@ -107,6 +111,7 @@ func (t terms) switchedOff(now Media, s *sdp.Session, body []byte) (Media, error
 	}
 	now.Received, now.Audio, now.Slot, now.Offered = string(body), at, at, nil
 	now.Theirs, now.Wants = sdp.Inactive, sdp.Inactive
+	now.Secure, now.Fax, now.Sealed = now.sealed(), false, false
 	return now, nil
 }
 
@@ -164,7 +169,7 @@ func (t terms) remote(ctx context.Context, next *Media, m sdp.Media) error {
 		return nil
 	}
 	if m.Addr == "" {
-		return refuse(488, "the audio has no c= line")
+		return refuse(488, "the %s has no c= line", m.Type)
 	}
 	addr, err := t.lookup(ctx, m.Addr)
 	if err != nil {
@@ -192,6 +197,7 @@ func (t terms) remote(ctx context.Context, next *Media, m sdp.Media) error {
 func (t terms) propose(now Media, secure bool, ours sdp.Direction) (Media, error) {
 	next := now
 	next.Secure, next.Ours, next.Offered = secure, ours, nil
+	next.Fax, next.Sealed = false, false
 	next.Mux = now.Mux || t.policy.RTCPMux && now.Received == ""
 	if !secure {
 		return next, nil
@@ -222,6 +228,9 @@ func (t terms) answered(ctx context.Context, now Media, body []byte) (Media, err
 	if now.Slot < len(s.Media()) && s.Media()[now.Slot].Rejected() && now.Ours == sdp.Inactive && now.Remote.IsValid() {
 		now.Theirs = sdp.Inactive // silent it was to be
 		return now, nil
+	}
+	if now.Fax {
+		return t.faxAnswered(ctx, now, s, body)
 	}
 	if now.Slot >= len(s.Media()) || s.Media()[now.Slot].Rejected() || len(s.Media()[now.Slot].Payloads) == 0 {
 		return now, refuse(488, "the answer refuses the audio")

@@ -83,16 +83,18 @@ type Media struct {
 	Secure   bool           `json:"secure"`   // SRTP is in use or on offer
 	// Opportunistic: its keys stand in a body of profile RTP/AVP, and may be left out of the answer (RFC 8643).
 	Opportunistic bool           `json:"opportunistic,omitempty"`
-	Pass          bool           `json:"pass,omitempty"` // bodies cross as they are, and the relay has no part in it
-	Mux           bool           `json:"mux"`            // rtcp-mux was agreed
-	Ours          sdp.Direction  `json:"ours"`           // the direction we told the peer
-	Theirs        sdp.Direction  `json:"theirs"`         // the direction the peer told us
-	Wants         sdp.Direction  `json:"wants"`          // the direction it told by itself: in an offer, or answering one that left all open
-	TX            Crypto         `json:"tx"`             // what we seal with; Tag is that of the agreed line
-	RX            Crypto         `json:"rx"`             // what the peer seals with
-	Offered       []Crypto       `json:"offered"`        // our lines, until the peer took one
-	Remote        netip.AddrPort `json:"remote"`         // where the peer wants RTP; zero: nowhere yet
-	RemoteCt      netip.AddrPort `json:"remote_ctl"`     // where it wants RTCP, if it said so (RFC 3605)
+	Pass          bool           `json:"pass,omitempty"`   // bodies cross as they are, and the relay has no part in it
+	Fax           bool           `json:"fax,omitempty"`    // T.38 has the place of the audio (fax.go)
+	Sealed        bool           `json:"sealed,omitempty"` // with Fax: the audio was SRTP, and will be again
+	Mux           bool           `json:"mux"`              // rtcp-mux was agreed
+	Ours          sdp.Direction  `json:"ours"`             // the direction we told the peer
+	Theirs        sdp.Direction  `json:"theirs"`           // the direction the peer told us
+	Wants         sdp.Direction  `json:"wants"`            // the direction it told by itself: in an offer, or answering one that left all open
+	TX            Crypto         `json:"tx"`               // what we seal with; Tag is that of the agreed line
+	RX            Crypto         `json:"rx"`               // what the peer seals with
+	Offered       []Crypto       `json:"offered"`          // our lines, until the peer took one
+	Remote        netip.AddrPort `json:"remote"`           // where the peer wants RTP; zero: nowhere yet
+	RemoteCt      netip.AddrPort `json:"remote_ctl"`       // where it wants RTCP, if it said so (RFC 3605)
 }
 
 // Crypto is one direction's SRTP parameters. The zero value means plain RTP.

@@ -43,6 +43,9 @@ func interval(m sip.Message) (d time.Duration, refresher string, ok bool) {
 		if k, v, _ := strings.Cut(p, "="); strings.EqualFold(strings.TrimSpace(k), "refresher") {
 			refresher = strings.ToLower(strings.TrimSpace(v))
 		}
+		if refresher != "uac" && refresher != "uas" { // it is written back: what is no word of RFC 4028 is none at all
+			refresher = ""
+		}
 	}
 	return min(time.Duration(n)*time.Second, longest), refresher, true
 }

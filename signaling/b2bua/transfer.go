@@ -9,6 +9,7 @@ import (
 	"tandem/internal/config"
 	"tandem/signaling/guard"
 	"tandem/signaling/sdp"
+	"tandem/signaling/trunk"
 )
 
 // Bounds of transfers.
@@ -121,11 +122,11 @@ func (c *call) dial(x *transfer, in *guard.Inbound, to target) int {
 	n.from, n.entry, n.depth, n.forwards = &origin{c, x}, entry, c.depth+1, c.forwards-1
 	n.called, n.caller = to.number, number(&invite.From().Address)
 	n.rec.From, n.rec.Source, n.rec.TransferOf, n.rec.Called, n.rec.Caller = entry.Name, in.Source.String(), c.id, n.called, n.caller
-	now := &x.keep.d.Media
+	body, audio := x.keep.d.Media.spoken()
 	n.a = &leg{name: legA, trunk: x.keep.trunk, ended: true,
 		open: &served{in: &guard.Inbound{Req: invite, Listener: in.Listener, Source: in.Source}, late: true}}
 	n.a.d = Dialog{Trunk: x.keep.trunk.Name, UAS: true, LocalTag: id, CallID: x.keep.d.CallID, Peer: x.keep.d.Peer,
-		Media: Media{Received: now.Received, Audio: now.Audio, Origin: c.b.origin(), Theirs: sdp.Sendrecv}}
+		Media: Media{Received: body, Audio: audio, Origin: c.b.origin(), Theirs: sdp.Sendrecv}}
 	if int(c.b.active.Add(1)) > c.b.limit() || !c.b.enter(n) {
 		c.b.active.Add(-1)
 		c.b.count(DropLimit)
@@ -159,6 +160,10 @@ func (c *call) inviteOf(x *transfer, in *guard.Inbound, to target) (*sip.Request
 // dialled is the first thing that a call of a transfer does.
 func (c *call) dialled() {
 	if !c.routed() {
+		return
+	}
+	if why, ok := c.entry.Pace(trunk.Ask{Emergency: c.rec.Emergency}, c.b.o.Now()); !ok {
+		c.turnAway(503, causeNoPlace, "trunk "+c.entry.Name+" asks for too many: "+why)
 		return
 	}
 	wait := c.v.cfg.SIP.Limits.RingTimeout

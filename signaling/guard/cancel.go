@@ -12,18 +12,18 @@ const cancelWait = 32 * time.Second // 64*T1 for the final response after a CANC
 // Cancel is described at ClientTx.
 func (c *clientTx) Cancel(extra ...sip.Header) error {
 	if !c.invite {
-		return fmt.Errorf("cancel of %s: only an INVITE can be cancelled", c.origin.Method)
+		return fmt.Errorf("cancel of %s: only an INVITE can be cancelled", c.method)
 	}
-	req := cancelOf(c.origin, extra)
 	c.mu.Lock()
 	switch {
 	case c.final != 0:
 		c.mu.Unlock()
 		return ErrAnswered
-	case c.canceled || c.muted:
+	case c.canceled || c.muted || c.state == ended:
 		c.mu.Unlock()
 		return nil
 	}
+	req := cancelOf(c.origin, extra)
 	c.canceled = true
 	c.cancelTimer = time.AfterFunc(cancelWait, func() { c.fail(ErrTimeout) })
 	if !c.provisional {
@@ -49,7 +49,7 @@ func cancelOf(origin *sip.Request, extra []sip.Header) *sip.Request {
 	req := skeleton(origin)
 	req.Method = sip.CANCEL
 	req.CSeq().MethodName = sip.CANCEL
-	hops := sip.MaxForwardsHeader(70)
+	hops := sip.MaxForwardsHeader(maxForwards)
 	req.AppendHeader(&hops)
 	for _, h := range extra {
 		req.AppendHeader(h)

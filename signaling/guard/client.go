@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -92,25 +90,27 @@ func (s *Stack) send(req *sip.Request, l *listener, to link, on ClientHandler) (
 	if err != nil {
 		return nil, fmt.Errorf("request %s: %w", req.Method, err)
 	}
-	origin := skeleton(req)
-	c := &clientTx{stack: s, l: l, to: to, on: on, key: key, callID: req.CallID().Value(), origin: origin, invite: req.IsInvite()}
-	c.raw.Store(&raw)
-	c.tx = sip.NewClientTx(key, origin, c, s.txLog)
-	c.tx.OnTerminate(c.ended)
-	c.tx.OnRetransmission(c.repeated)
+	c := &clientTx{stack: s, l: l, to: to, on: on, key: key, callID: req.CallID().Value(), method: req.Method, invite: req.IsInvite(),
+		raw: raw, done: make(chan struct{})}
+	if c.invite {
+		c.origin = skeleton(req)
+	}
 	s.clients.put(c)
 	if conn, ok := to.(*stream); ok {
 		conn.attach(c)
 	}
-	c.order.Lock() // a response that overtakes the end of Init waits for its timers to exist
-	err = c.tx.Init()
+	c.order.Lock() // a response that overtakes us waits for the timers to exist
+	unsent := to.send(raw)
 	c.mu.Lock()
 	c.started = true
-	switch {
-	case err == nil:
+	if err = unsent; err == nil {
 		err = c.err
-	case c.unsent != nil:
-		err = c.unsent // without the machine's words around it
+	}
+	switch {
+	case err != nil:
+		c.muted = true
+	case c.state != ended:
+		c.begin()
 	}
 	c.mu.Unlock()
 	c.order.Unlock()
@@ -127,27 +127,30 @@ func (s *Stack) send(req *sip.Request, l *listener, to link, on ClientHandler) (
 	return c, nil
 }
 
-// clientTx is sipgo's client transaction with its channel always drained and nothing behind it that can block. It is also
-// the connection that the transaction writes to.
+// clientTx is a client transaction (client_state.go) with what is wanted of it.
 type clientTx struct {
 	stack  *Stack
 	l      *listener
 	to     link
 	on     ClientHandler
-	tx     *sip.ClientTx
 	key    string
 	callID string
-	origin *sip.Request // skeleton of what was sent
+	method sip.RequestMethod
 	invite bool
-	raw    atomic.Pointer[[]byte] // the request as sent; nil once it need not be repeated
-	ackRaw atomic.Pointer[[]byte] // the ACK to a failure
+	done   chan struct{} // closed at the end
 
-	order  sync.Mutex    // responses one after the other
-	repeat *sip.Response // a further 2xx that the machine let through; under order
+	order  sync.Mutex // responses one after the other
+	ackRaw []byte     // the ACK to a failure; under order
 
 	mu          sync.Mutex
-	started     bool  // Request has returned or is about to; a failure before is its error, not an event
-	unsent      error // why nothing was sent; written before started
+	state       clientState
+	timer       *time.Timer   // of the next repetition or the end; nil before the request was sent
+	interval    time.Duration // between repetitions
+	again       time.Time     // of the next repetition; zero: none
+	until       time.Time     // when it is given up, or forgotten
+	raw         []byte        // the request as sent; nil once it need not be repeated
+	origin      *sip.Request  // skeleton of an INVITE that may still need a CANCEL or the ACK of a failure
+	started     bool          // Request has returned or is about to; a failure before is its error, not an event
 	provisional bool
 	final       int
 	muted       bool // Terminate was called, or the error was reported
@@ -157,102 +160,56 @@ type clientTx struct {
 	cancelTimer *time.Timer
 }
 
-// receive runs the state machine for one response, and passes on what it lets through. The machine hands a response over
-// an unbuffered channel under its own lock, so it runs beside us for as long as that takes and not longer.
+// receive takes one response.
 func (c *clientTx) receive(res *sip.Response) Outcome {
 	c.order.Lock()
 	defer c.order.Unlock()
-	if c.failedAgain(res) {
-		return Absorbed
-	}
-	first := c.settle(res)
-	ran := make(chan struct{})
-	go func() {
-		defer close(ran)
-		c.tx.Receive(res)
-	}()
-	out := Absorbed
-	select {
-	case r := <-c.tx.Responses():
-		out = c.deliver(r)
-		<-ran
-	case <-ran:
-		if c.repeat != nil || first { // first: a timer was faster, but had to leave the word to this response
-			c.repeat = nil
-			out = c.deliver(res)
+	c.mu.Lock()
+	next := c.advance(res.StatusCode)
+	origin := c.origin
+	c.mu.Unlock()
+	if next.acknowledge {
+		raw, err := encodeRequest(ackOf(origin, res))
+		if err != nil {
+			c.stack.log.Debug("sip: the ACK of a failure could not be built", "error", err)
 		}
+		c.ackRaw = raw
 	}
-	if !c.invite && res.StatusCode >= 200 {
-		c.tx.Terminate() // a retransmission needs no state to be dropped
+	if (next.acknowledge || next.again) && c.ackRaw != nil {
+		c.to.send(c.ackRaw)
+	}
+	if res.StatusCode >= 200 {
+		c.detach()
+	}
+	if next.cancel != nil {
+		c.sendCancel(next.cancel)
+	}
+	out := Absorbed
+	if next.deliver {
+		c.on(res, nil)
+		out = Delivered
+	}
+	if next.end {
+		c.end(nil)
 	}
 	return out
 }
 
-// settle notes a first final response before the machine sees it: on a stream the machine may end the transaction at
-// once, and that must not look like a failure.
-func (c *clientTx) settle(res *sip.Response) bool {
+// end is the end of the transaction; why is nil where it had its answer.
+func (c *clientTx) end(why error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.final != 0 || c.muted || res.StatusCode < 200 {
-		return false
+	if c.state == ended {
+		c.mu.Unlock()
+		return
 	}
-	c.final, c.cancel = res.StatusCode, nil
-	if c.cancelTimer != nil {
-		c.cancelTimer.Stop()
+	c.state, c.raw, c.origin = ended, nil, nil
+	if c.timer != nil {
+		c.timer.Stop()
 	}
-	return true
-}
-
-// failedAgain acknowledges a retransmitted failure. The machine would wait for 4 s under its lock before it did.
-func (c *clientTx) failedAgain(res *sip.Response) bool {
-	c.mu.Lock()
-	again := c.invite && c.final >= 300 && res.StatusCode >= 200
 	c.mu.Unlock()
-	if again {
-		if ack := c.ackRaw.Load(); ack != nil {
-			c.to.send(*ack)
-		}
-	}
-	return again
-}
-
-// deliver notes what a response changes and calls the handler.
-func (c *clientTx) deliver(res *sip.Response) Outcome {
-	c.mu.Lock()
-	if c.invite || res.StatusCode >= 200 {
-		c.raw.Store(nil) // timer A is over
-	}
-	var cancel *sip.Request
-	if res.StatusCode < 200 {
-		c.provisional = true
-		cancel, c.cancel = c.cancel, nil
-	}
-	muted := c.muted
-	c.mu.Unlock()
-	if res.StatusCode >= 200 {
-		c.detach()
-	}
-	if cancel != nil {
-		c.sendCancel(cancel)
-	}
-	if muted {
-		return Absorbed
-	}
-	c.on(res, nil)
-	return Delivered
-}
-
-// repeated takes a further 2xx to an INVITE: a retransmission, or another branch of a fork (RFC 6026 section 7.2). It runs
-// inside receive.
-func (c *clientTx) repeated(res *sip.Response) { c.repeat = res }
-
-// ended is called by the machine, under its lock, when the transaction is over.
-func (c *clientTx) ended(_ string, why error) {
+	close(c.done)
 	c.stack.clients.drop(c)
 	c.detach()
-	if errors.Is(why, sip.ErrTransactionTimeout) {
-		why = ErrTimeout
-	}
 	c.report(why)
 }
 
@@ -273,14 +230,14 @@ func (c *clientTx) report(why error) {
 	c.mu.Unlock()
 	if tell {
 		defer c.l.recovered("a failed request", c.l.local) // this may be a timer's goroutine
-		c.on(nil, fmt.Errorf("request %s: %w", c.origin.Method, why))
+		c.on(nil, fmt.Errorf("request %s: %w", c.method, why))
 	}
 }
 
 // fail ends the transaction for a reason of the transport.
 func (c *clientTx) fail(why error) {
 	c.report(why)
-	c.tx.Terminate()
+	c.end(nil)
 }
 
 func (c *clientTx) detach() {
@@ -294,11 +251,11 @@ func (c *clientTx) Terminate() {
 	c.mu.Lock()
 	c.muted = true
 	c.mu.Unlock()
-	c.tx.Terminate()
+	c.end(nil)
 }
 
 // Done is closed when the transaction is over.
-func (c *clientTx) Done() <-chan struct{} { return c.tx.Done() }
+func (c *clientTx) Done() <-chan struct{} { return c.done }
 
 // Err tells why there was no final response.
 func (c *clientTx) Err() error {
@@ -306,35 +263,3 @@ func (c *clientTx) Err() error {
 	defer c.mu.Unlock()
 	return c.err
 }
-
-// WriteMsg sends the request as it was encoded, or the ACK that the machine made for a failure.
-func (c *clientTx) WriteMsg(msg sip.Message) error {
-	req, ok := msg.(*sip.Request)
-	if !ok {
-		return nil
-	}
-	if req == c.origin {
-		raw := c.raw.Load()
-		if raw == nil {
-			return nil
-		}
-		err := c.to.send(*raw)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if !c.started {
-			c.unsent = err
-		}
-		return err
-	}
-	raw, err := encodeRequest(req)
-	if err != nil {
-		return err
-	}
-	c.ackRaw.Store(&raw)
-	return c.to.send(raw)
-}
-
-func (c *clientTx) LocalAddr() net.Addr    { return net.TCPAddrFromAddrPort(c.l.local) }
-func (c *clientTx) Ref(int) int            { return 1 } // a socket of ours does not live by counting
-func (c *clientTx) TryClose() (int, error) { return 1, nil }
-func (c *clientTx) Close() error           { return nil }

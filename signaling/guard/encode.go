@@ -72,7 +72,7 @@ func (l *listener) prepare(req *sip.Request, branch string) *sip.Request {
 		}
 	}
 	if out.MaxForwards() == nil {
-		hops := sip.MaxForwardsHeader(70) // RFC 3261 section 8.1.1.6
+		hops := sip.MaxForwardsHeader(maxForwards)
 		out.AppendHeader(&hops)
 	}
 	if ua := l.stack.opt.UserAgent; ua != "" && out.GetHeader("user-agent") == nil {

@@ -29,6 +29,7 @@ func inspect(head []byte) (glance, Outcome) {
 	}
 	name := header(0)
 	var headers, total, params int
+	var q quotes
 	for {
 		if line, rest, ok = cutLine(rest); !ok {
 			return g, BadLineBreak
@@ -51,7 +52,7 @@ func inspect(head []byte) (glance, Outcome) {
 			if headers++; headers > maxHeaders {
 				return g, TooManyHeaders
 			}
-			params = 0
+			params, q = 0, quotes{}
 			if out := g.note(name, value); out != Delivered {
 				return g, out
 			}
@@ -64,7 +65,7 @@ func inspect(head []byte) (glance, Outcome) {
 		if params > maxParams || total > maxParamsTotal {
 			return g, TooManyParams
 		}
-		if name == tagged && splitsInQuotes(line) {
+		if inURI, split := q.read(line); inURI || split && name == tagged {
 			return g, Smuggled
 		}
 	}
@@ -98,7 +99,7 @@ func firstLine(b []byte) bool {
 	if isVersion(first) {
 		return len(second) == 3 && second[0] >= '1' && second[0] <= '6' && isDigits(second)
 	}
-	return len(first) <= maxMethod && isToken(first) && len(second) > 0 && isVersion(third)
+	return len(first) <= maxMethod && isToken(first) && len(second) > 0 && bytes.IndexByte(second, '"') < 0 && isVersion(third)
 }
 
 func isVersion(b []byte) bool {
@@ -202,38 +203,43 @@ func (g *glance) note(name header, value []byte) Outcome {
 	return Delivered
 }
 
-// separators counts what can begin another parameter or another element.
+// separators counts what can begin another parameter or another element. So does the end of a quoted value: the parser takes
+// whatever follows it for the next name, separated or not.
 func separators(line []byte) int {
 	n := 0
 	for _, c := range line {
-		if c == ';' || c == ',' || c == '&' {
+		if c == ';' || c == ',' || c == '&' || c == '"' {
 			n++
 		}
 	}
 	return n
 }
 
-// splitsInQuotes reports a separator inside the quoted value of a header parameter. The parser would split there and take
-// a tag from inside the quotes. A quoted display name, which stands before the address, may hold anything.
-func splitsInQuotes(line []byte) bool {
-	var quoted, inParams, angle bool
+// quotes is how far a header has come, over its folded lines.
+type quotes struct{ quoted, params, angle bool }
+
+// read goes on with a line. inURI reports a quote inside a URI, where RFC 3261 section 25.1 has none: the parser takes all that
+// follows such a value for a parameter's name, so that a URI of 8 KB written anew has 8 MB, and read again never ends. split
+// reports a separator inside the quoted value of a header parameter: the parser would split there and take a tag from inside
+// the quotes. A quoted display name, which stands before the address, may hold anything.
+func (q *quotes) read(line []byte) (inURI, split bool) {
 	for i := 0; i < len(line); i++ {
 		switch c := line[i]; {
-		case quoted && c == '\\':
+		case q.quoted && c == '\\':
 			i++
+		case c == '"' && q.angle:
+			return true, split
 		case c == '"':
-			quoted = !quoted
-		case quoted:
-			if inParams && (c == ';' || c == ',') {
-				return true
-			}
+			q.quoted = !q.quoted
+		case q.quoted:
+			split = split || q.params && (c == ';' || c == ',')
 		case c == '<':
-			angle = true
+			q.angle = true
 		case c == '>':
-			angle, inParams = false, true
-		case c == ';' && !angle:
-			inParams = true
+			q.angle, q.params = false, true
+		case c == ';' && !q.angle:
+			q.params = true
 		}
 	}
-	return false
+	return false, split
 }

@@ -53,6 +53,12 @@ func TestFilterBoundsWhatIsQuadraticAndNothingElse(t *testing.T) {
 	}{
 		{"64 parameters", with("Contact", "<sip:a@b>"+strings.Repeat(";p", maxParams)), Delivered},
 		{"65 parameters", with("Contact", "<sip:a@b>"+strings.Repeat(";p", maxParams+1)), TooManyParams},
+		{"quoted values one after another", with("Via", "SIP/2.0/UDP h;branch=z9hG4bKx;"+strings.Repeat(`a=""`, maxParams/2)), TooManyParams},
+		{"quoted values in a URI", with("Contact", `<sip:a@b;a=""a="">`), Smuggled},
+		{"quoted values in a URI over folded lines", with("Contact", "<sip:a@b\r\n ;a=\"\"a=\"\">"), Smuggled},
+		{"a tag inside quotes over folded lines", with("From", "<sip:a@b>;x=\"y\r\n ;tag=z\""), Smuggled},
+		{"a quote in the Request-URI", `OPTIONS sip:a@b;a=""a="" SIP/2.0` + "\r\n\r\n", BadFirstLine},
+		{"quotes where they belong", with("Contact", `"A <b>, \"c\"" <sip:a@b>;q="0.1"`), Delivered},
 		{"65 parameters over folded lines", with("Contact", "<sip:a@b>"+strings.Repeat(";p", 40)+"\r\n "+strings.Repeat(";p", 25)), TooManyParams},
 		{"65 routes in a line", with("Route", strings.Repeat("<sip:a>,", maxParams+1)+"<sip:a>"), TooManyParams},
 		{"a Request-URI is no header", "OPTIONS sip:a@b?" + strings.Repeat("h=1&", 10) + " SIP/2.0\r\n\r\n", Delivered},

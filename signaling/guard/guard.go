@@ -1,13 +1,14 @@
 // Package guard is the SIP stack with its doors watched: what enters is framed, bounded, rated and valid before anybody
 // spends more than a linear scan on it, and what leaves cannot carry a header that was smuggled in.
 //
-// It takes sipgo's messages, parser, serializer and transaction state machines, and brings its own sockets and its own
-// dispatch. The sockets of a general stack hand a request to the newest connection of a stranger, keep an entry for each
-// address that ever sent a byte, run each message in a goroutine of its own and so in any order, and let a silent peer hold
-// a lock; owning them makes these failures impossible rather than unlikely. The tests named TestTrap1... reproduce each.
+// It takes sipgo's messages, parser and serializer, and brings its own sockets, its own dispatch and its own transactions.
+// The sockets of a general stack hand a request to the newest connection of a stranger, keep an entry for each address that
+// ever sent a byte, run each message in a goroutine of its own and so in any order, and let a silent peer hold a lock; owning
+// them makes these failures impossible rather than unlikely. The tests named TestTrap1... reproduce each.
 //
 // The way of a message: udp.go or stream.go (rate, framing) -> filter.go (one linear look) -> receive.go (parse, normalise)
-// -> validate.go (RFC 3261 sections 8.2 and 16.3) -> server.go or client.go (transactions) -> the Handler.
+// -> validate.go (RFC 3261 sections 8.2 and 16.3) -> server.go or client.go, with the transactions' states beside them in
+// server_state.go and client_state.go -> the Handler.
 //
 // What does not live here: dialogs, calls, SDP, trunks and routes (signaling/b2bua and its neighbours). Guard does not
 // know what a call is; it knows who sent what on which socket and in which transaction.
@@ -91,7 +92,6 @@ var (
 type Stack struct {
 	opt       Options
 	log       *slog.Logger
-	txLog     *slog.Logger // what sipgo's state machines may say
 	parser    *sip.Parser
 	listeners map[string]*listener
 	order     []*listener // as in Options
@@ -141,7 +141,6 @@ func Open(ctx context.Context, opt Options) (*Stack, error) {
 		s.opt.Methods = []string{"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS"}
 	}
 	s.opt.Limits = withDefaults(opt.Limits)
-	s.txLog = slog.New(newQuiet(s.log.Handler()))
 	s.parser = sip.NewParser()
 	s.parser.MaxMessageLength = s.opt.Limits.Message
 	s.strangers = newRates(s.seed, s.opt.Limits.StrangerRate, rateSets)

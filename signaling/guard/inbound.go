@@ -3,8 +3,6 @@ package guard
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
-	"fmt"
 	"hash/maphash"
 	"io"
 	"net/netip"
@@ -19,7 +17,7 @@ import (
 // Req afterwards.
 type Inbound struct {
 	Req       *sip.Request
-	Tx        sip.ServerTransaction // nil for ACK, and for a CANCEL that met its INVITE (guard has answered both)
+	Tx        ServerTx // nil for ACK, and for a CANCEL that met its INVITE (guard has answered both)
 	Listener  string
 	Transport string // udp, tcp, tls
 	Source    netip.AddrPort
@@ -115,18 +113,33 @@ func (l *listener) dress(res *sip.Response) {
 	}
 }
 
-// serverTx is sipgo's server transaction with what it lets slip: one tag, one final response, nothing unfit on the wire.
+// ServerTx is the transaction of a request; it is answered by Inbound.Respond.
+type ServerTx interface {
+	// OnCancel registers f for a CANCEL that ends this INVITE; false if it has come already. f runs on the reader: it must
+	// not block.
+	OnCancel(f sip.FnTxCancel) bool
+}
+
+// serverTx is a server transaction (server_state.go) with what is wanted of it: one tag, one final response, nothing unfit on
+// the wire.
 type serverTx struct {
-	*sip.ServerTx
-	in       *Inbound // what the Handler got; nil after the final response
-	wire     *serverWire
+	l        *listener
+	back     link
 	key      txKey
+	merge    mergeKey // of an INVITE outside a dialog
 	born     time.Time
 	invite   bool
 	inDialog bool // the request had a To tag
-	origin   *sip.Request
 
 	mu       sync.Mutex
+	state    serverState
+	in       *Inbound      // what the Handler got; nil after the final response
+	origin   *sip.Request  // skeleton of an INVITE, for a 487; nil after the final response
+	last     []byte        // the response that a retransmission gets; nil: none
+	timer    *time.Timer   // of the next repetition or the end; nil before the final response
+	interval time.Duration // between repetitions of a failure
+	again    time.Time     // of the next one; zero: none
+	until    time.Time     // when it is forgotten
 	tag      string
 	final    int // status code of the final response, 0 before
 	canceled bool
@@ -141,31 +154,20 @@ func (t *serverTx) Respond(res *sip.Response) error {
 	return t.respond(res)
 }
 
-// respond needs t.mu. sipgo's machine keeps whatever it is given last and would retransmit a late response in place of
-// the final one, so nothing reaches it after the final response but a repeated 2xx.
+// respond needs t.mu.
 func (t *serverTx) respond(res *sip.Response) error {
-	if t.final != 0 && !(t.invite && success(t.final) && success(res.StatusCode)) {
+	if t.state == forgotten || t.final != 0 && !(t.invite && success(t.final) && success(res.StatusCode)) {
 		return ErrAnswered
 	}
 	if !t.inDialog && res.StatusCode != 100 && res.To() != nil {
 		res.To().Params.Add("tag", t.localTag())
 	}
-	t.wire.l.dress(res)
+	t.l.dress(res)
 	raw, err := encodeResponse(res)
 	if err != nil {
 		return err
 	}
-	t.wire.ready(res, raw)
-	if res.StatusCode >= 200 {
-		t.final, t.in = res.StatusCode, nil
-	}
-	if err := t.ServerTx.Respond(res); err != nil {
-		if errors.Is(err, sip.ErrTransactionTransport) {
-			return fmt.Errorf("%w: %w", ErrTransport, err)
-		}
-		return err
-	}
-	return nil
+	return t.transmit(res.StatusCode, raw)
 }
 
 func success(code int) bool { return code >= 200 && code < 300 }
@@ -180,8 +182,7 @@ func (t *serverTx) localTag() string {
 	return t.tag
 }
 
-// OnCancel registers f for a CANCEL that ends this INVITE; false if it has come already. f runs on the reader: it must
-// not block.
+// OnCancel is described at ServerTx.
 func (t *serverTx) OnCancel(f sip.FnTxCancel) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

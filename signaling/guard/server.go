@@ -1,11 +1,9 @@
 package guard
 
 import (
-	"net"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -103,7 +101,7 @@ func (t *serverTable) put(tx *serverTx) *serverTx {
 	}
 	t.txs[tx.key] = tx
 	if tx.invite && !tx.inDialog {
-		t.merges[mergeKeyOf(tx.origin)] = tx
+		t.merges[tx.merge] = tx
 	}
 	return nil
 }
@@ -112,8 +110,8 @@ func (t *serverTable) drop(tx *serverTx) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.txs, tx.key)
-	if k := mergeKeyOf(tx.origin); t.merges[k] == tx {
-		delete(t.merges, k)
+	if t.merges[tx.merge] == tx {
+		delete(t.merges, tx.merge)
 	}
 }
 
@@ -136,35 +134,29 @@ func (l *listener) begin(in *Inbound) Outcome {
 	s, req := l.stack, in.Req
 	key := keyOf(in, req.Method)
 	if tx := s.servers.get(key); tx != nil {
-		return tx.again()
+		return tx.repeat()
 	}
 	inDialog := req.To().Params.Has("tag")
 	if req.IsInvite() && !inDialog && s.servers.merged(req) {
 		return in.refuse(refusal{sip.StatusLoopDetected, "Loop Detected", nil})
 	}
-	wire := &serverWire{l: l, back: in.back}
-	tx := &serverTx{in: in, wire: wire, key: key, born: in.Received, invite: req.IsInvite(), inDialog: inDialog, origin: skeleton(req)}
-	tx.ServerTx = sip.NewServerTx(req.CallID().Value(), tx.origin, wire, s.txLog)
-	if old := s.servers.put(tx); old != nil {
-		return old.again()
+	tx := &serverTx{l: l, back: in.back, in: in, key: key, born: in.Received, invite: req.IsInvite(), inDialog: inDialog}
+	if tx.invite {
+		tx.origin = skeleton(req)
+		if !inDialog {
+			tx.merge = mergeKeyOf(req)
+		}
 	}
-	tx.OnTerminate(func(string, error) { s.servers.drop(tx) })
-	if tx.Init() != nil || s.isClosed() {
+	if old := s.servers.put(tx); old != nil {
+		return old.repeat()
+	}
+	if s.isClosed() {
 		tx.Terminate()
 		return StrayRequest
 	}
-	// Init armed an automatic 100 that could race with the final response; feeding the request once more disarms it and
-	// does nothing else, since there is no response to repeat. The Handler sends its 100 itself.
-	tx.Receive(tx.origin)
 	in.tx, in.Tx = tx, tx
 	s.opt.Handler(in)
 	return Delivered
-}
-
-// again absorbs a retransmission; the machine repeats the last response.
-func (t *serverTx) again() Outcome {
-	t.Receive(t.origin)
-	return Absorbed
 }
 
 // ack ends the retransmission of a failure, or goes to the Handler: the ACK to a 2xx is a transaction of its own, even
@@ -176,8 +168,11 @@ func (l *listener) ack(in *Inbound) Outcome {
 		return Delivered
 	}
 	tx.mu.Lock()
-	final, first := tx.final, !tx.acked
+	final := tx.final
 	tx.acked = tx.final >= 300
+	if tx.acked {
+		tx.confirm()
+	}
 	tx.mu.Unlock()
 	switch {
 	case success(final):
@@ -185,12 +180,6 @@ func (l *listener) ack(in *Inbound) Outcome {
 		return Delivered
 	case final == 0:
 		return StrayRequest
-	case first:
-		tx.Receive(in.Req)
-		select { // the machine passes the ACK up on a goroutine that would wait for a reader
-		case <-tx.Acks():
-		case <-tx.Done():
-		}
 	}
 	return Absorbed
 }
@@ -215,7 +204,7 @@ func (l *listener) cancel(in *Inbound) Outcome {
 	if raw, err := encodeResponse(ok); err == nil {
 		in.back.send(raw)
 	}
-	if tx.final == 0 {
+	if tx.final == 0 && tx.state != forgotten {
 		ended, tx.canceled = true, true
 		tx.respond(sip.NewResponseFromRequest(tx.origin, sip.StatusRequestTerminated, "Request Terminated", nil))
 	}
@@ -264,32 +253,3 @@ func (s *Stack) abandon(now time.Time) {
 		}
 	}
 }
-
-// serverWire is the connection that sipgo's server transaction writes to: always the way back that locate found. The
-// bytes of the response are made once.
-type serverWire struct {
-	l    *listener
-	back link
-	last atomic.Pointer[encoded]
-}
-
-type encoded struct {
-	msg sip.Message
-	raw []byte
-}
-
-func (w *serverWire) ready(msg sip.Message, raw []byte) { w.last.Store(&encoded{msg, raw}) }
-
-// WriteMsg sends what ready prepared; nothing else is ever written by a server transaction of ours.
-func (w *serverWire) WriteMsg(msg sip.Message) error {
-	e := w.last.Load()
-	if e == nil || e.msg != msg {
-		return nil
-	}
-	return w.back.send(e.raw)
-}
-
-func (w *serverWire) LocalAddr() net.Addr    { return net.TCPAddrFromAddrPort(w.l.local) }
-func (w *serverWire) Ref(int) int            { return 1 } // a socket of ours does not live by counting
-func (w *serverWire) TryClose() (int, error) { return 1, nil }
-func (w *serverWire) Close() error           { return nil }

@@ -15,6 +15,7 @@ func FuzzRead(f *testing.F) {
 		f.Add([]byte(c.body))
 	}
 	f.Add([]byte(leaky))
+	f.Add([]byte(faxBody))
 	const canary = "192.0.2.77" // no fuzzed body is refused for it, and none may pass it on
 	f.Fuzz(func(t *testing.T, in []byte) {
 		s, err := Read(in)
@@ -40,6 +41,14 @@ func FuzzRead(f *testing.F) {
 			checkWritten(t, offer, 1)
 			checkWritten(t, Answer(s, i, s, i, ours(false)), len(s.Media()))
 			checkWritten(t, Update(s, i, ours(false), s, i), len(s.Media()))
+			for _, fax := range []bool{false, true} {
+				if place := s.Place(fax, i); !s.has(place) || s.Media()[place].Fax() != fax && place != i {
+					t.Fatalf("m-line %d was chosen in place of %d", place, i)
+				}
+			}
+		}
+		if i, ok := s.Fax(); ok && (!s.Media()[i].Fax() || s.Media()[i].Rejected()) {
+			t.Fatalf("m-line %d was taken for a fax", i)
 		}
 		for w := WantAny; w <= PreferSecure; w++ {
 			if i, ok := s.Choose(w); ok && (s.Media()[i].Rejected() || len(s.Media()[i].Payloads) == 0) {
@@ -77,7 +86,7 @@ func checkWritten(t *testing.T, b []byte, n int) {
 				maps[pt] = true
 			}
 		}
-		if !m.Rejected() && len(m.Payloads) != len(m.Formats) {
+		if !m.Rejected() && !m.Fax() && len(m.Payloads) != len(m.Formats) {
 			t.Fatalf("formats %v", m.Formats)
 		}
 	}

@@ -14,6 +14,8 @@ import "strings"
 //	              user (dots, colons, @, letters mixed with digits or dashes) drops the line: RFC 8866 section 5.13 obliges
 //	              a receiver to live without an attribute, nobody can take back a leaked name.
 //	others        i=, c=, k= and unknown types: dropped
+//
+// Of the block of a fax (fax.go): b= likewise, and the attributes of T.38 by name, if their values are words and numbers.
 
 // audioAttributes describe the audio or its RTCP reports, by lower-case name.
 var audioAttributes = map[string]bool{

@@ -25,8 +25,9 @@ type Origin struct {
 	Version uint64
 }
 
-// Offer writes an offer with one m=audio: payload types and attributes of from's m-line audio, the rest from side. AVPF
-// stays AVPF. It returns nil when from has no such m-line.
+// Offer writes an offer with one m-line: payload types and attributes of from's m-line audio, the rest from side. AVPF
+// stays AVPF. It returns nil when from has no such m-line. Here and below, audio may as well be the line of a fax (Media.Fax),
+// which is written as one: neither keys nor RTCP.
 func Offer(from *Session, audio int, side Side) []byte {
 	return Update(from, audio, side, nil, -1)
 }
@@ -43,14 +44,14 @@ func Update(from *Session, audio int, side Side, before *Session, slot int) []by
 	if before != nil {
 		for i := range before.media {
 			if i == slot {
-				b = appendAudio(b, from.blocks[audio], m, profile(side.Secure, m.feedback()), side)
+				b = appendMedia(b, from.blocks[audio], m, profile(side.Secure, m.feedback()), side)
 			} else {
 				b = appendRefused(b, &before.media[i])
 			}
 		}
 	}
 	if !before.has(slot) {
-		b = appendAudio(b, from.blocks[audio], m, profile(side.Secure, m.feedback()), side)
+		b = appendMedia(b, from.blocks[audio], m, profile(side.Secure, m.feedback()), side)
 	}
 	return b
 }
@@ -58,15 +59,15 @@ func Update(from *Session, audio int, side Side, before *Session, slot int) []by
 // Answer writes the answer to offer: the same m-lines in the same order and with the same profile (RFC 3264 section 6).
 // Line offeredAudio is accepted with the payload types and attributes of answer's line answeredAudio and the rest from
 // side; all others are refused with port 0. So is the audio when answer is nil, has no such line or refuses it, or side has
-// no port.
+// no port, or one line is audio and the other a fax.
 func Answer(offer *Session, offeredAudio int, answer *Session, answeredAudio int, side Side) []byte {
 	accepted := side.Port != 0 && answer.has(answeredAudio) &&
-		!answer.media[answeredAudio].Rejected() && len(answer.media[answeredAudio].Payloads) > 0
+		answer.media[answeredAudio].usable()
 	b := appendHead(make([]byte, 0, 1024), side)
 	for i := range offer.media {
 		m := &offer.media[i]
-		if i == offeredAudio && accepted && !m.Rejected() {
-			b = appendAudio(b, answer.blocks[answeredAudio], &answer.media[answeredAudio], m.Proto, side)
+		if i == offeredAudio && accepted && !m.Rejected() && m.Fax() == answer.media[answeredAudio].Fax() {
+			b = appendMedia(b, answer.blocks[answeredAudio], &answer.media[answeredAudio], m.Proto, side)
 		} else {
 			b = appendRefused(b, m)
 		}
@@ -107,14 +108,27 @@ func appendHead(b []byte, side Side) []byte {
 	return append(b, "\r\nt=0 0\r\n"...)
 }
 
+// appendMedia writes the block that m was read from as what it is.
+func appendMedia(b []byte, block []line, m *Media, proto string, side Side) []byte {
+	if m.Fax() {
+		return appendFax(b, block[1:], side)
+	}
+	return appendAudio(b, block, m, proto, side)
+}
+
+// appendHeadOf begins an m= line: all but its formats.
+func appendHeadOf(b []byte, kind string, port uint16, proto string) []byte {
+	b = append(append(append(b, "m="...), kind...), ' ')
+	b = strconv.AppendUint(b, uint64(port), 10)
+	return append(append(b, ' '), proto...)
+}
+
 // appendAudio writes the audio block: what crosses of the block that m was read from, then what is ours.
 func appendAudio(b []byte, block []line, m *Media, proto string, side Side) []byte {
-	b = append(b, "m=audio "...)
 	if len(m.Payloads) == 0 {
-		return append(append(append(b, "0 "...), proto...), " 0\r\n"...) // nothing to be sent: refused
+		return append(appendHeadOf(b, "audio", 0, proto), " 0\r\n"...) // nothing to be sent: refused
 	}
-	b = strconv.AppendUint(b, uint64(side.Port), 10)
-	b = append(append(b, ' '), proto...)
+	b = appendHeadOf(b, "audio", side.Port, proto)
 	for _, p := range m.Payloads {
 		b = strconv.AppendUint(append(b, ' '), uint64(p.Type), 10)
 	}

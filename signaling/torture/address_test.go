@@ -40,7 +40,7 @@ func TestT11_Addresses(t *testing.T) {
 		k.eb.tell(k.rb, k.ea)
 		report := rtcp(k.eb.ssrc)
 		k.eb.above.send(netip.AddrPortFrom(far.Addr(), far.Port()+1).String(), report)
-		await(t, "the report arrives where a=rtcp says", func() bool { return len(reports.got()) == 1 })
+		reports.gets(1, "the report, where a=rtcp says")
 		k.over()
 	})
 	t.Run("rtcp-mux offered and refused, and offered and taken", func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestT11_Addresses(t *testing.T) {
 			if taken {
 				k.hear()
 				k.eb.send(k.rb, rtcp(k.eb.ssrc))
-				await(t, "a report of the muxed side arrives beside", func() bool { return len(k.ea.above.got()) > 0 })
+				k.ea.above.gets(1, "a report of the muxed side, beside")
 			}
 			k.over()
 		}

@@ -26,6 +26,7 @@ type ear struct {
 	heard [][]byte                    // in clear
 	from  netip.AddrPort              // of the last
 	junk  int                         // packets that could not be opened
+	news  chan struct{}               // closed when the next packet came
 
 	above *ear // at the next port, for RTCP; nil: this is one
 }
@@ -48,7 +49,8 @@ func listen(t *testing.T, at netip.Addr, ssrc uint32) *ear {
 			continue
 		}
 		t.Cleanup(func() { next.Close() })
-		e := &ear{t: t, conn: conn, ssrc: ssrc, seq: 65530, above: &ear{t: t, conn: next, ssrc: ssrc}} // wraps early
+		e := &ear{t: t, conn: conn, ssrc: ssrc, news: make(chan struct{}), seq: 65530} // wraps early
+		e.above = &ear{t: t, conn: next, ssrc: ssrc, news: make(chan struct{})}
 		go e.hear()
 		go e.above.hear()
 		return e
@@ -71,6 +73,8 @@ func (e *ear) hear() {
 func (e *ear) took(p []byte, from netip.AddrPort) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	close(e.news)
+	e.news = make(chan struct{})
 	e.from = from
 	if e.open != nil {
 		clear, ok := e.open(p)
@@ -104,6 +108,7 @@ func (e *ear) got() [][]byte {
 const (
 	rtpHeader = 12
 	frame     = 160
+	frameTime = 20 * time.Millisecond
 )
 
 // packet makes the next packet of the stream: its payload differs from every other's.
@@ -170,17 +175,43 @@ func (e *ear) tellAs(to string, other *ear, p []byte) {
 	other.awaits(p)
 }
 
+// hears waits until ok, asked anew with each packet that comes; false: it did not come to pass in time.
+func (e *ear) hears(within time.Duration, ok func() bool) bool {
+	late := time.NewTimer(within)
+	defer late.Stop()
+	for {
+		e.mu.Lock()
+		next := e.news
+		e.mu.Unlock()
+		if ok() {
+			return true
+		}
+		select {
+		case <-next:
+		case <-late.C:
+			return ok()
+		}
+	}
+}
+
+// gets waits until so many packets came.
+func (e *ear) gets(n int, what string) {
+	e.t.Helper()
+	if !e.hears(patience, func() bool { return len(e.got()) >= n }) {
+		e.t.Fatalf("%s did not arrive at %s, which heard %d packets", what, e.at(), len(e.got()))
+	}
+}
+
 // awaits waits for a packet.
 func (e *ear) awaits(p []byte) {
 	e.t.Helper()
-	for end := time.Now().Add(patience); !e.has(p); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			for _, q := range e.got() {
-				e.t.Logf("heard % x", q[:min(len(q), 16)])
-			}
-			e.t.Fatalf("% x did not arrive at %s, which heard %d packets", p[:min(len(p), 16)], e.at(), len(e.got()))
-		}
+	if e.hears(patience, func() bool { return e.has(p) }) {
+		return
 	}
+	for _, q := range e.got() {
+		e.t.Logf("heard % x", q[:min(len(q), 16)])
+	}
+	e.t.Fatalf("% x did not arrive at %s, which heard %d packets", p[:min(len(p), 16)], e.at(), len(e.got()))
 }
 
 // reach sends packets until one arrives at the other ear: for media that begins a moment after what the test waited for.
@@ -188,10 +219,8 @@ func (e *ear) reach(to string, other *ear) {
 	e.t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		p := e.say(to)
-		for wait := time.Now().Add(20 * time.Millisecond); time.Now().Before(wait); time.Sleep(2 * time.Millisecond) {
-			if other.has(p) {
-				return
-			}
+		if other.hears(frameTime, func() bool { return other.has(p) }) {
+			return
 		}
 	}
 	e.t.Fatalf("no packet reached %s, which heard %d packets", other.at(), len(other.got()))

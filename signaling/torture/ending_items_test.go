@@ -14,10 +14,10 @@ func (w *world) openTwo() (relay, sip *process) {
 	w.t.Helper()
 	file := w.file()
 	relay = w.start("relay", "relay", "-c", file)
-	relay.says("relay ready")
+	relay.Says("relay ready")
 	sip = w.start("sip", "sip", "-c", file)
-	sip.says("sip ready")
-	sip.says("relay connected")
+	sip.Says("sip ready")
+	sip.Says("relay connected")
 	w.main, w.more = sip, append(w.more, relay)
 	w.t.Cleanup(w.clean)
 	return relay, sip
@@ -31,10 +31,10 @@ func TestT35_Ending(t *testing.T) {
 		w.dirty = true
 		k := w.call()
 		k.hear()
-		relay.kill(syscall.SIGKILL)
+		relay.Kill()
 		again := w.start("relay2", "relay", "-c", filepath.Join(w.dir, "tandem.yaml"))
-		again.says("relay ready")
-		sip.saysTimes("relay connected", 2)
+		again.Says("relay ready")
+		sip.SaysTimes("relay connected", 2)
 		// The call is put back where it was, or ended on both sides: what it may not do is stay without media.
 		for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 			p, q := k.ea.say(k.ra), k.eb.say(k.rb)
@@ -73,8 +73,8 @@ func TestT35_Ending(t *testing.T) {
 		k.b = w.bob.called(k.invite, "bobtag")
 		k.b.reply(k.invite, "180 Ringing", "")
 		k.a.want("180")
-		relay.kill(syscall.SIGKILL)
-		sip.says("relay lost")
+		relay.Kill()
+		sip.Says("relay lost")
 		k.b.reply(k.invite, "200 OK", k.eb.sdp())
 		k.b.want("ACK")
 		k.b.reply(k.b.want("BYE"), "200 OK", "")
@@ -89,8 +89,8 @@ func TestT35_Ending(t *testing.T) {
 		} else {
 			a.ackFailure(res)
 		}
-		w.start("relay2", "relay", "-c", filepath.Join(w.dir, "tandem.yaml")).says("relay ready")
-		sip.saysTimes("relay connected", 2)
+		w.start("relay2", "relay", "-c", filepath.Join(w.dir, "tandem.yaml")).Says("relay ready")
+		sip.SaysTimes("relay connected", 2)
 		w.call().over()
 		w.idle()
 	})
@@ -150,7 +150,7 @@ func TestT35_Ending(t *testing.T) {
 		w.open()
 		k := w.call()
 		k.hear()
-		w.main.signal(syscall.SIGSTOP)
+		w.main.Signal(syscall.SIGSTOP)
 		standing := time.After(1500 * time.Millisecond)
 		for resting := true; resting; { // beyond every media timeout, with media all the time
 			k.ea.say(k.ra)
@@ -161,7 +161,7 @@ func TestT35_Ending(t *testing.T) {
 			case <-time.After(20 * time.Millisecond):
 			}
 		}
-		w.main.signal(syscall.SIGCONT)
+		w.main.Signal(syscall.SIGCONT)
 		k.reach()
 		if n := w.alice.had("BYE") + w.bob.had("BYE"); n != 0 {
 			t.Errorf("a jump of the clock ended the call: %s", strings.Join(w.alice.all(), ""))
@@ -174,10 +174,10 @@ func TestT35_Ending(t *testing.T) {
 		w.dirty = true
 		k := w.call()
 		k.hear()
-		sip.signal(syscall.SIGTERM)
+		sip.Signal(syscall.SIGTERM)
 		w.alice.reply(k.a.want("BYE"), "200 OK", "", "")
 		k.b.reply(k.b.want("BYE"), "200 OK", "")
-		<-sip.done
+		<-sip.Done()
 		if c, err := net.Dial("unix", filepath.Join(w.dir, "relay.sock")); err != nil {
 			t.Errorf("the relay is gone too: %v", err)
 		} else {

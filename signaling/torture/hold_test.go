@@ -1,17 +1,16 @@
 package torture
 
 import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
 
 func TestT08_Fax(t *testing.T) {
 	t.Parallel()
-	t38 := func(e *ear) string {
-		s := e.sdp()
-		i := strings.Index(s, "m=audio")
-		return strings.Replace(s[:i], "42 1 IN", "42 2 IN", 1) + "m=image " + itoa(e.port()) + " udptl t38\r\na=T38FaxVersion:0\r\na=T38MaxBitRate:14400\r\na=T38FaxUdpEC:t38UDPRedundancy\r\n"
-	}
 	t.Run("refused, and G.711 goes on", func(t *testing.T) {
 		w := newWorld(t, "udp", "udp").open()
 		k := w.call()
@@ -25,15 +24,163 @@ func TestT08_Fax(t *testing.T) {
 		}
 		k.over()
 	})
-	t.Run("pass-through is refused when the file is read, not when a fax comes", func(t *testing.T) {
-		w := newWorld(t, "udp", "udp")
-		w.uc["fax"] = "passthrough"
-		p := w.start("tandem", "check", "-c", w.file())
-		<-p.done
-		if said := p.out.String(); p.cmd.ProcessState.ExitCode() != 2 || !strings.Contains(said, "trunks.uc.fax: passthrough: the relay carries RTP alone") {
-			t.Errorf("exit code %d:\n%s", p.cmd.ProcessState.ExitCode(), said)
-		}
+	t.Run("a page takes longer than the media timeout, and its receiver is silent", func(t *testing.T) {
+		w := passing(t)
+		w.config["media"].(object)["timeouts"] = object{"initial": "1s", "running": "1s"}
+		w.open()
+		k, silent := w.call(), w.call()
+		offered, _ := k.modify(k.b, t38(k.eb), t38(k.ea))
+		await(t, "a call without any media ends", func() bool { // which proves that the time is over
+			p := udptl(uint16(len(k.eb.got())), 40, 7)
+			k.ea.send(faxTo(t, offered), p)
+			arrives(t, k.eb, p)
+			m := w.bob.take("BYE", func(m *message) bool { return m.get("Call-ID") == silent.b.callID })
+			if m != nil {
+				silent.b.reply(m, "200 OK", "")
+			}
+			return m != nil
+		})
+		w.alice.reply(silent.a.want("BYE"), "200 OK", "", "")
+		k.modify(k.b, k.eb.sdp(), k.ea.sdp())
+		k.over()
 	})
+	t.Run("refused by the far side, and G.711 goes on", func(t *testing.T) {
+		w := passing(t).open()
+		k := w.call()
+		k.hear()
+		k.b.invite(t38(k.eb))
+		k.a.reply(k.a.want("INVITE"), "488 Not Acceptable Here", "")
+		k.b.failed(488)
+		k.over()
+	})
+}
+
+func TestT08_FaxPassesByPolicy(t *testing.T) {
+	t.Parallel()
+	for _, byCallee := range []bool{true, false} {
+		t.Run(fmt.Sprintf("passed through by policy, asked for by the callee: %t", byCallee), func(t *testing.T) {
+			w := passing(t).open()
+			k := w.call()
+			k.hear()
+			d, mine, far := k.a, k.ea, k.eb
+			if byCallee {
+				d, mine, far = k.b, k.eb, k.ea
+			}
+			offered, got := k.modify(d, t38(mine), t38(far))
+			for _, m := range []*message{offered, got} {
+				f := strings.Fields(line(m.body, "m=image "))
+				if len(f) != 3 || f[1] != "udptl" || f[2] != "t38" || line(m.body, "m=audio ") != "" {
+					t.Fatalf("no T.38 in\n%s", m.body)
+				}
+				if line(m.body, "a=T38FaxVersion:") != "0" || line(m.body, "a=T38MaxBitRate:") != "14400" || line(m.body, "a=T38FaxUdpEC:") != "t38UDPRedundancy" {
+					t.Errorf("its attributes are gone:\n%s", m.body)
+				}
+				if strings.Contains(m.body, "a=rtpmap") || strings.Contains(m.body, "a=ptime") {
+					t.Errorf("the audio's attributes are still there:\n%s", m.body)
+				}
+			}
+			back := map[*ear]string{mine: faxTo(t, got), far: faxTo(t, offered)}
+			if mine == k.ea && back[mine] != k.ra || far == k.ea && back[far] != k.ra {
+				t.Errorf("the fax has another port than the audio: %s, %s", back[k.ea], k.ra)
+			}
+			for seq, n := range []int{1, 1, 36, 200, 72} {
+				for _, e := range []struct {
+					from, to *ear
+					of       byte
+				}{{mine, far, 1}, {far, mine, 129}} {
+					p := udptl(uint16(seq*0x3333), n, e.of)
+					e.from.send(back[e.from], p)
+					arrives(t, e.to, p)
+				}
+			}
+			k.modify(d, mine.sdp(), far.sdp())
+			k.over()
+		})
+	}
+}
+
+func TestT08_FaxWhereTheAudioIsSRTP(t *testing.T) {
+	t.Parallel()
+	for _, fax := range []string{"passthrough", "passthrough_clear"} {
+		t.Run(fax+", and the audio is SRTP", func(t *testing.T) {
+			w := secretWorld(newWorld(t, "tls", "udp"))
+			w.uc["fax"], w.gw["fax"] = fax, "passthrough"
+			w.open()
+			mine := newKey()
+			k := w.secretCall(mine)
+			k.hear()
+			if fax == "passthrough" {
+				k.b.invite(t38(k.eb))
+				k.b.failed(488)
+				k.over()
+				return
+			}
+			offered, got := k.modify(k.b, t38(k.eb), t38(k.ea))
+			if strings.Contains(offered.body, "a=crypto") {
+				t.Errorf("a key where nothing can be sealed:\n%s", offered.body)
+			}
+			k.ea.inClear()
+			for seq := range uint16(3) {
+				p := udptl(seq, 40, 1)
+				k.ea.send(faxTo(t, offered), p)
+				arrives(t, k.eb, p)
+				p = udptl(seq, 40, 129)
+				k.eb.send(faxTo(t, got), p)
+				arrives(t, k.ea, p)
+			}
+			mine = newKey()
+			told := k.told
+			offered, _ = k.modify(k.b, k.eb.sdp(), k.ea.savp(key("1", mine)))
+			k.keyed(mine, offered)
+			if k.told == told {
+				t.Error("the audio after the fax is sealed with the key of before")
+			}
+			k.over()
+		})
+	}
+}
+
+// t38 is the body of a gateway that goes on with a fax as data, on the port of its audio.
+func t38(e *ear) string {
+	s := e.sdp()
+	i := strings.Index(s, "m=audio")
+	return strings.Replace(s[:i], "42 1 IN", "42 2 IN", 1) + "m=image " + itoa(e.port()) + " udptl t38\r\na=T38FaxVersion:0\r\na=T38MaxBitRate:14400\r\na=T38FaxUdpEC:t38UDPRedundancy\r\n"
+}
+
+// passing is a world whose trunks let faxes pass.
+func passing(t *testing.T) *world {
+	w := newWorld(t, "udp", "udp")
+	w.uc["fax"], w.gw["fax"] = "passthrough", "passthrough"
+	return w
+}
+
+// udptl is a datagram of T.38: a sequence number, one IFP packet of n octets that no other datagram has, no redundancy.
+func udptl(seq uint16, n int, of byte) []byte {
+	p := append(binary.BigEndian.AppendUint16(nil, seq), byte(n))
+	for i := range n {
+		p = append(p, of+byte(i)*3+byte(seq))
+	}
+	return append(p, 0, 0)
+}
+
+// inClear takes an ear's keys away.
+func (e *ear) inClear() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.seal, e.open = nil, nil
+}
+
+// arrives waits for a datagram of a fax.
+func arrives(t *testing.T, e *ear, p []byte) {
+	t.Helper()
+	await(t, "a datagram of the fax arrives byte for byte", func() bool {
+		return slices.ContainsFunc(e.got(), func(q []byte) bool { return bytes.Equal(p, q) })
+	})
+}
+
+// faxTo is where a body wants its fax.
+func faxTo(t *testing.T, m *message) string {
+	return media(t, strings.Replace(m.body, "m=image", "m=audio", 1))
 }
 
 func TestT09_Hold(t *testing.T) {
@@ -105,6 +252,31 @@ func TestT09_Hold(t *testing.T) {
 			k.over()
 		}
 	})
+}
+
+// What a peer said that it sends is what is demanded of it: of one that is silent by right nothing, of one that reports while it is
+// held a report.
+func TestT09_SilenceOfPeersThatSayWhatTheySend(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "udp", "udp")
+	w.config["media"].(object)["timeouts"] = object{"initial": "1s", "running": "1s"}
+	w.uc["rtcp_active"], w.gw["rtcp_active"], w.gw["rtcp_held"] = false, false, true
+	w.open()
+	quiet, held, forgotten := w.call(), w.call(), w.call()
+	for _, k := range []*talk{held, forgotten} {
+		k.modify(k.a, k.ea.sdp()+"a=sendonly\r\n", k.eb.sdp()+"a=recvonly\r\n")
+	}
+	var ended *message
+	await(t, "the call on hold ends that nobody reports of", func() bool {
+		held.eb.above.send(rtcpPort(held.rb), rtcp(held.eb.ssrc))
+		ended = w.bob.take("BYE", func(m *message) bool { return m.get("Call-ID") == forgotten.b.callID })
+		return ended != nil
+	})
+	forgotten.b.reply(ended, "200 OK", "")
+	w.alice.reply(forgotten.a.want("BYE"), "200 OK", "", "")
+	held.modify(held.a, held.ea.sdp(), held.eb.sdp())
+	quiet.over()
+	held.over()
 }
 
 func TestT10_CodecsAndPayloadTypes(t *testing.T) {

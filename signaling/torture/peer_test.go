@@ -43,7 +43,7 @@ type message struct {
 	taken bool
 }
 
-func (w *world) newPeer(name, wire string, at, tandem netip.AddrPort, ca *authority) *peer {
+func (w *world) newPeer(name, wire string, at, tandem netip.AddrPort, ca *trust) *peer {
 	t := w.t
 	t.Helper()
 	p := &peer{t: t, name: name, wire: wire, at: at, tandem: tandem, fresh: make(chan struct{}, 1)}

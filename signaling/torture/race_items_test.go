@@ -262,7 +262,7 @@ func TestT33_Options(t *testing.T) {
 			ask(w.bob, status) // somebody is there
 			ask(w.carol, "200 OK")
 		}
-		if strings.Contains(w.main.out.String(), "trunk health changed") {
+		if strings.Contains(w.main.Said(), "trunk health changed") {
 			t.Error("an answer that proves life changed the health of the trunk")
 		}
 		called := func(p *peer) {
@@ -273,10 +273,10 @@ func TestT33_Options(t *testing.T) {
 		}
 		called(w.bob)
 		ask(w.bob, "503 Service Unavailable")
-		w.main.says("after=demoted")
+		w.main.Says("after=demoted")
 		called(w.carol)
 		ask(w.bob, "405 Method Not Allowed")
-		w.main.says("after=up")
+		w.main.Says("after=up")
 		k := w.call()
 		k.over()
 	})
@@ -286,7 +286,7 @@ func TestT33_Options(t *testing.T) {
 		w.config["routes"].([]any)[0] = object{"name": "in", "from": []any{"uc"}, "to": []any{"gw", "spare"}}
 		w.open()
 		quiet := time.Now()
-		for end := quiet.Add(100 * time.Second); !strings.Contains(w.main.out.String(), "after=down"); time.Sleep(50 * time.Millisecond) {
+		for end := quiet.Add(100 * time.Second); !strings.Contains(w.main.Said(), "after=down"); time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("the trunk is not down after %d OPTIONS", w.bob.had("OPTIONS"))
 			}

@@ -2,6 +2,7 @@ package torture
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -249,6 +250,7 @@ func TestT31_Identity(t *testing.T) {
 		tr["forward_pai"], tr["forward_history"], tr["forward_diversion"] = true, true, true
 	}
 	w.spare["calling_numbers"] = []any{object{"match": `^\+43(.*)$`, "to": "0$1"}}
+	w.gw["called_numbers"] = []any{object{"match": `^\+4310000$`, "to": "+4377777"}}
 	w.config["routes"] = append([]any{object{"name": "far", "from": []any{"uc"}, "match": `^\+49`, "to": []any{"spare"}}}, w.config["routes"].([]any)...)
 	w.open()
 	const passport = `eyJhbGciOiJFUzI1NiJ9.eyJvcmlnIjp7InRuIjoiNDMxIn19.c2ln_-0;info=<https://cert.example/a.pem>;alg=ES256;ppt="shaken"`
@@ -289,6 +291,17 @@ func TestT31_Identity(t *testing.T) {
 				t.Errorf("%s\n got %s\nwant %s", name, got, want)
 			}
 		}
+	})
+	t.Run("a route that calls somebody else says so", func(t *testing.T) {
+		all := placed(t, w.bob, "+4310000").all("History-Info")
+		want := []string{"<sip:+4310000@" + us + ";user=phone>;index=1.1.0", "<sip:+4377777@" + us + ";user=phone>;index=1.1.0.1;mp=1.1.0"}
+		if len(all) != 4 || !slices.Equal(all[2:], want) {
+			t.Errorf("got %q\nwant, behind the two of the caller, %q", all, want)
+		}
+	})
+	t.Run("critical privacy that nobody knows", func(t *testing.T) {
+		d := w.alice.invite("+4312345", listen(t, w.alice.at.Addr(), 0xaaaa0031).sdp(), "Privacy: id;critical;unheard-of")
+		d.failed(500)
 	})
 	t.Run("to one that is not", func(t *testing.T) {
 		inv := placed(t, w.carol, "+4912345", "Privacy: id")

@@ -143,7 +143,7 @@ func TestT23_PacketsOfEveryKind(t *testing.T) {
 			}
 			full := append(rtcp(k.ea.ssrc), p...)
 			mouth.send(rtcpPort(k.ra), full)
-			await(t, "a compound packet arrives", func() bool { return len(reports.got()) == n+1 })
+			reports.gets(n+1, "a compound packet")
 		}
 	})
 	k.over()

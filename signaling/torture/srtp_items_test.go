@@ -19,7 +19,7 @@ func TestT14_ProfilesAndKeys(t *testing.T) {
 		b.want("ACK")
 		b.reply(b.want("BYE"), "200 OK", "")
 		a.failed(488)
-		w.main.says("without a usable key")
+		w.main.Says("without a usable key")
 	})
 	t.Run("RTP/AVP with a key (OSRTP)", func(t *testing.T) {
 		w := newWorld(t, "tls", "udp")
@@ -321,7 +321,7 @@ func TestT19_SRTCP(t *testing.T) {
 			t.Fatalf("%d bytes, index %x", len(sealed), index)
 		}
 		k.ea.send(k.ra, sealed)
-		await(t, "a report arrives in clear", func() bool { return len(reports.got()) == n+1 })
+		reports.gets(n+1, "a report in clear")
 	}
 	before := k.ea.spoilt()
 	far := rtcpPort(k.rb)

@@ -148,6 +148,33 @@ func TestT32_Transfer(t *testing.T) {
 		k.b.want("200 BYE")
 		c.reply(c.want("BYE"), "200 OK", "")
 	})
+	t.Run("Replaces picks up a call that rings", func(t *testing.T) {
+		w := transferring(t)
+		w.config["groups"] = object{"pstn": object{"trunks": []any{"gw", "spare"}}}
+		w.open()
+		k := w.ears()
+		k.a = w.alice.invite("+4312345", k.ea.sdp())
+		rings := w.bob.next("INVITE")
+		w.bob.reply(rings, "180 Ringing", "bobtag", "")
+		w.alice.next("180")
+		e := listen(t, w.carol.at.Addr(), 0xcccc0034)
+		c := w.carol.invite("*8", e.sdp(), "Replaces: "+rings.get("Call-ID")+";to-tag="+tagOf(rings.get("From"))+";from-tag=bobtag;early-only")
+		cancel := w.bob.next("CANCEL")
+		if !strings.Contains(cancel.get("Reason"), "cause=200") {
+			t.Errorf("the phone that rang shows a missed call: %s", cancel.raw)
+		}
+		w.bob.reply(cancel, "200 OK", "", "")
+		w.bob.reply(rings, "487 Request Terminated", "bobtag", "")
+		w.bob.next("ACK")
+		k.a.established()
+		again := k.a.want("INVITE")
+		k.a.reply(again, "200 OK", k.ea.sdp())
+		k.a.want("ACK")
+		ok := c.established()
+		k.ra, k.rb, k.b, k.eb = media(t, again.body), media(t, ok.body), c, e
+		k.reach()
+		k.over()
+	})
 	t.Run("REFER outside any dialog is refused", func(t *testing.T) {
 		w := transferring(t).open()
 		d := w.alice.outside("+4312345")

@@ -2,9 +2,7 @@ package torture
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/netip"
 	"os"
@@ -12,11 +10,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
+
+	"tandem/internal/beside"
 )
 
 // object is a part of a configuration: JSON is YAML too.
@@ -64,9 +61,9 @@ func newWorldAt(t *testing.T, outer, inner string, caller, west, east, callee, o
 		inside = "20000-29999"
 	}
 	w.outer, w.inner = port(west, ports[1]), port(east, ports[2])
-	var ca *authority
+	var ca *trust
 	if outer == "tls" || inner == "tls" {
-		ca = newAuthority(t, w.dir)
+		ca = newTrust(t, w.dir)
 	}
 	w.alice = w.newPeer("alice", outer, port(caller, ports[0]), w.outer, ca)
 	w.bob = w.newPeer("bob", inner, port(callee, ports[3]), w.inner, ca)
@@ -127,8 +124,8 @@ func (w *world) file() string {
 func (w *world) open() *world {
 	w.t.Helper()
 	w.main = w.start("tandem", "run", "-c", w.file())
-	w.main.says("sip ready")
-	w.main.says("relay connected")
+	w.main.Says("sip ready")
+	w.main.Says("relay connected")
 	w.t.Cleanup(w.clean)
 	return w
 }
@@ -150,8 +147,8 @@ func (w *world) clean() {
 			continue
 		}
 		for _, bad := range []string{"ended by a fault", "panic", "DATA RACE"} {
-			if strings.Contains(p.out.String(), bad) {
-				w.t.Errorf("%s says %q", p.name, bad)
+			if strings.Contains(p.Said(), bad) {
+				w.t.Errorf("%s says %q", p.Name, bad)
 			}
 		}
 	}
@@ -205,80 +202,9 @@ func (w *world) scrape(plane string) series {
 }
 
 // process is a program that runs beside the test, and ends with it at the latest.
-type process struct {
-	t    *testing.T
-	name string
-	cmd  *exec.Cmd
-	out  output
-	done chan struct{} // closed when it ended
-}
-
-// output collects what a process writes.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-const shownOutput = 6 << 10 // bytes of the end of what it said, shown if the test failed
+type process = beside.Process
 
 func (w *world) start(name string, args ...string) *process {
 	w.t.Helper()
-	p := &process{t: w.t, name: name, cmd: exec.Command(tandem, args...), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr, p.cmd.WaitDelay = &p.out, &p.out, time.Second
-	if err := p.cmd.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-	go func() {
-		p.cmd.Wait()
-		close(p.done)
-	}()
-	w.t.Cleanup(func() {
-		p.kill(syscall.SIGKILL)
-		if text := p.out.String(); w.t.Failed() {
-			w.t.Logf("%s:\n%s", name, text[max(0, len(text)-shownOutput):])
-		}
-	})
-	return p
-}
-
-// kill sends a signal that ends the process, and waits for that.
-func (p *process) kill(s syscall.Signal) {
-	p.signal(s)
-	<-p.done
-}
-
-func (p *process) signal(s syscall.Signal) {
-	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		p.t.Error(err)
-	}
-}
-
-// says waits until the process has written text.
-func (p *process) says(text string) { p.t.Helper(); p.saysTimes(text, 1) }
-
-func (p *process) saysTimes(text string, times int) {
-	p.t.Helper()
-	await(p.t, p.name+" says "+text, func() bool {
-		if strings.Count(p.out.String(), text) >= times {
-			return true
-		}
-		select {
-		case <-p.done:
-			p.t.Fatalf("%s ended before it said %q", p.name, text)
-		default:
-		}
-		return false
-	})
+	return beside.Start(w.t, name, exec.Command(tandem, args...), patience, nil)
 }

@@ -85,6 +85,23 @@ func (tr *Trunk) Take(a Ask, now time.Time) (why string, ok bool) {
 	return "", true
 }
 
+// Pace counts a call that begins because one in progress asks for it, a transfer: that one holds its place already, and only
+// max_cps bounds how fast it may ask. False says so; nothing is to be given back.
+func (tr *Trunk) Pace(a Ask, now time.Time) (why string, ok bool) {
+	l := tr.live
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, at := &l.places, l.at(now)
+	if why := p.full(caps{rate: l.caps.rate}, 0, at); why != "" && !a.Emergency {
+		p.refused++
+		return why, false
+	}
+	l.latest = at
+	p.rate.add(l.caps.rate, at)
+	p.flow.add(at)
+	return "", true
+}
+
 // Give returns the place that Take gave for the same Ask. One too many is ignored: it must not lend a place that does not
 // exist.
 func (tr *Trunk) Give(a Ask) {

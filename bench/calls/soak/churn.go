@@ -74,31 +74,47 @@ func (c *churn) run(ctx context.Context) {
 
 // live is one call from beginning to end.
 func (c *churn) live(ctx context.Context, i int) {
-	number := fmt.Sprintf("+1555%08d", i)
-	answered := make(chan *phone.Call, 1)
+	l := &life{churn: c, number: fmt.Sprintf("+1555%08d", i), nature: i}
+	answered := c.expect(l.number)
+	defer c.forget(l.number)
 	c.mu.Lock()
-	c.waiting[number] = answered
 	c.now++
 	c.r.Calls, c.r.Most = c.r.Calls+1, max(c.r.Most, c.now)
 	c.mu.Unlock()
-	l := &life{churn: c, number: number, nature: i}
 	err := l.live(ctx, answered)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.waiting, number)
 	c.now--
 	c.note(l, err)
+}
+
+// expect says that somebody is about to call a number: the far end that answers comes by the channel.
+func (c *churn) expect(number string) <-chan *phone.Call {
+	answered := make(chan *phone.Call, 1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting[number] = answered
+	return answered
+}
+
+func (c *churn) forget(number string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waiting, number)
 }
 
 // note adds a call up. It is called with the lock held.
 func (c *churn) note(l *life, err error) {
 	r := &c.r
 	r.Held, r.Renewed, r.Glares = r.Held+l.held, r.Renewed+l.renewed, r.Glares+l.glares
-	if l.near != nil {
-		c.setups = append(c.setups, l.near.Report().SetupTime.Seconds()*1000)
+	if r.Moved[0] += l.done; l.moves() > 0 {
+		r.Moved[1]++
+	}
+	if l.setup > 0 {
+		c.setups = append(c.setups, l.setup.Seconds()*1000)
 	}
 	var sent, received uint64
-	for _, end := range []*phone.Call{l.near, l.far} {
+	for _, end := range []*phone.Call{l.near, l.far, l.left} {
 		if end == nil {
 			continue
 		}

@@ -22,10 +22,14 @@ const (
 type life struct {
 	churn     *churn
 	number    string
-	nature    int // which kind of call it is
-	near, far *phone.Call
+	nature    int           // which kind of call it is
+	near, far *phone.Call   // who talk: after a transfer who stayed, and who is new
+	left      *phone.Call   // who transferred the other; nil: nobody
+	setup     time.Duration // of the call
 
+	said, heard           uint64 // packets of near's from before the transfer
 	held, renewed, glares int
+	done                  int // transfers that came about
 }
 
 // live runs through it. Nothing is said while the call is changed, so that every packet has somewhere to go.
@@ -57,6 +61,7 @@ func (l *life) place(ctx context.Context, answered <-chan *phone.Call) (err erro
 	if l.near, err = l.churn.s.uc.Call(ctx, l.number, l.churn.s.proxy); err != nil {
 		return err
 	}
+	l.setup = l.near.Report().SetupTime
 	select {
 	case l.far = <-answered:
 		return nil
@@ -76,16 +81,20 @@ func (l *life) talk(ctx context.Context, d time.Duration) error {
 func (l *life) hear(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, hearWithin)
 	defer cancel()
-	err := errors.Join(l.near.Heard(ctx, l.far.Report().Sent), l.far.Heard(ctx, l.near.Report().Sent))
+	err := errors.Join(l.near.Heard(ctx, l.heard+l.far.Report().Sent), l.far.Heard(ctx, l.near.Report().Sent-l.said))
 	if err != nil && ctx.Err() == context.DeadlineExceeded {
 		near, far := l.near.Report(), l.far.Report()
-		return fmt.Errorf("%d of %d packets were heard by the caller, %d of %d by the called", near.Received, far.Sent, far.Received, near.Sent)
+		return fmt.Errorf("%d of %d packets were heard by the caller, %d of %d by the called",
+			near.Received-l.heard, far.Sent, far.Received, near.Sent-l.said)
 	}
 	return err
 }
 
-// change is a hold by either side, a re-INVITE by either side that changes nothing, or nothing.
+// change is a transfer or a hold by either side, a re-INVITE by either side that changes nothing, or nothing.
 func (l *life) change(ctx context.Context) error {
+	if n := l.moves(); n > 0 {
+		return l.transfer(ctx, n)
+	}
 	switch l.nature % 5 {
 	case 0:
 		return l.hold(ctx, l.near)
@@ -144,13 +153,13 @@ func (l *life) until(ctx context.Context, at time.Time) error {
 	}
 }
 
-// end hangs up, every other call from the far end, and waits until the other has heard of it. A context that ended leaves
+// end hangs up, some calls from the far end, and waits until the other has heard of it. A context that ended leaves
 // no time for that: the planes hang up what is left.
 func (l *life) end() error {
 	ctx, cancel := context.WithTimeout(context.Background(), wordWithin)
 	defer cancel()
 	by, other := l.near, l.far
-	if l.far != nil && l.nature%2 == 1 {
+	if l.far != nil && l.nature/4%2 == 1 { // as often for each kind of call
 		by, other = l.far, l.near
 	}
 	if err := by.Hangup(ctx); err != nil {

@@ -18,6 +18,7 @@ type Options struct {
 	Calls  int           // up at any time
 	Churn  float64       // calls begun a second, and ended
 	Talk   time.Duration // how long both ends of a call talk, of its life of Calls / Churn
+	Moved  float64       // share of the calls that one of the ends transfers, 0 to 1
 	Log    func(format string, arguments ...any)
 }
 
@@ -46,6 +47,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("soak: %s: at least a call's life of %s, and at most %s", o.For, o.life(), longest)
 	case o.Talk < 2*frame || o.Talk > o.life()/2:
 		return fmt.Errorf("soak: %s of talk in a life of %s: give up to half of it", o.Talk, o.life())
+	case !(o.Moved >= 0 && o.Moved <= 1): // NaN neither
+		return fmt.Errorf("soak: a share of %v of transferred calls: give 0 to 1", o.Moved)
 	}
 	return nil
 }
@@ -99,6 +102,7 @@ type Result struct {
 	Held       int                `json:"holds"`     // and resumed
 	Renewed    int                `json:"reinvites"` // beside those of the holds
 	Glares     int                `json:"glares"`    // 491, tried again
+	Moved      [2]int             `json:"transfers"` // that were done, and calls that were to have one
 	CallsPerS  float64            `json:"calls_per_s"`
 	SetupMS    [2]float64         `json:"setup_p50_p99_ms"`
 	Packets    Packets            `json:"packets"`

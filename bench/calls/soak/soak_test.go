@@ -4,6 +4,7 @@ import (
 	"math"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,14 +88,40 @@ func TestWhatIsLeftIsAProblem(t *testing.T) {
 	}
 }
 
+func TestATransferThatDidNotComeAboutIsAProblem(t *testing.T) {
+	r := &Result{Moved: [2]int{3, 5}}
+	r.close(&Options{For: time.Minute}, readings{}, readings{}, nil)
+	if got := strings.Join(r.Problems, "; "); got != "2 of 5 transfers did not come about" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestTheShareOfTransfersIsSpreadOverTheCalls(t *testing.T) {
+	for share, want := range map[float64][]int{0: nil, 0.1: {9, 19, 29}, 0.25: {3, 7, 11, 15, 19, 23, 27}} {
+		var got []int
+		for i := range 30 {
+			l := life{churn: &churn{o: &Options{Moved: share}}, nature: i}
+			if n := l.moves(); n > 0 {
+				if got = append(got, i); n != len(got) {
+					t.Errorf("share %v: call %d is transfer %d, want %d", share, i, n, len(got))
+				}
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("share %v: calls %v, want %v", share, got, want)
+		}
+	}
+}
+
 func TestARunThatMakesNoSenseIsRefused(t *testing.T) {
 	sound := Options{For: time.Minute, Calls: 100, Churn: 10, Talk: time.Second}
 	for says, change := range map[string]func(*Options){
-		"0 calls":       func(o *Options) { o.Calls = 0 },
-		"a churn of 0":  func(o *Options) { o.Churn = 0 },
-		"live 1s each":  func(o *Options) { o.Churn = 100 },
-		"at least a ca": func(o *Options) { o.For = time.Second },
-		"of talk in a":  func(o *Options) { o.Talk = time.Minute },
+		"0 calls":        func(o *Options) { o.Calls = 0 },
+		"a churn of 0":   func(o *Options) { o.Churn = 0 },
+		"live 1s each":   func(o *Options) { o.Churn = 100 },
+		"at least a ca":  func(o *Options) { o.For = time.Second },
+		"of talk in a":   func(o *Options) { o.Talk = time.Minute },
+		"a share of 1.5": func(o *Options) { o.Moved = 1.5 },
 	} {
 		o := sound
 		change(&o)
@@ -109,13 +136,13 @@ func TestAShortSoakLeavesNothing(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", binary, "tandem/cmd/tandem").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	o := Options{Binary: binary, Engine: "sockets", For: 5 * time.Second, Calls: 15, Churn: 5, Talk: 400 * time.Millisecond, Log: t.Logf}
+	o := Options{Binary: binary, Engine: "sockets", For: 5 * time.Second, Calls: 15, Churn: 5, Talk: 400 * time.Millisecond, Moved: 0.2, Log: t.Logf}
 	r, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Log(r.Text())
-	if r.Problems != nil || r.Failed != 0 || r.Calls != 25 || r.Held != 10 || r.Renewed != 10 {
+	if r.Problems != nil || r.Failed != 0 || r.Calls != 25 || r.Held != 10 || r.Renewed != 10 || r.Moved != [2]int{5, 5} {
 		t.Errorf("%+v", r)
 	}
 	if want := uint64(25 * 2 * 20); r.Packets.Sent != want || r.Packets.Received != want {

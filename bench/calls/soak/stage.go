@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"tandem/bench/calls"
+	"tandem/internal/authority"
 	"tandem/internal/phone"
 )
 
@@ -26,6 +27,7 @@ const (
 	farewell   = 10 * time.Second // from SIGTERM to SIGKILL
 	told       = 2000             // bytes of the end of a plane's log that an error shows
 	scrapeMost = 10 * time.Second
+	valid      = 48 * time.Hour // of the certificates: longer than the longest run
 
 	relaySocket           = "relay.sock"
 	relayPart, sipPart    = "relay", "sip"
@@ -73,6 +75,7 @@ trunks:
     options: {off: true}
 routes:
   - {name: out, from: [uc], to: [gateway]}
+  - {name: moved, from: [gateway], to: [gateway]}
 `
 
 // stage is both planes between two phones.
@@ -82,6 +85,7 @@ type stage struct {
 	engine  string // that the relay runs
 	client  *http.Client
 	proxy   netip.AddrPort // Tandem's listener on the UC side
+	back    netip.AddrPort // and the one towards the gateway
 	uc      *phone.Phone
 	gateway *phone.Phone
 }
@@ -130,22 +134,26 @@ func openStage(ctx context.Context, o *Options) (s *stage, err error) {
 
 // furnish opens the phones, makes certificates, and returns the planes' configuration.
 func (s *stage) furnish(o *Options) ([]byte, error) {
-	ca, err := newAuthority(filepath.Join(s.dir, "ca.pem"))
+	trust, err := authority.New(valid)
 	if err != nil {
 		return nil, err
 	}
-	cert, key := filepath.Join(s.dir, "tandem.pem"), filepath.Join(s.dir, "tandem.key")
-	if _, err := ca.issue(tandemName, cert, key); err != nil {
+	ours, err := trust.Issue(tandemName)
+	if err != nil {
 		return nil, err
 	}
-	theirs, err := ca.issue(phoneName, filepath.Join(s.dir, "phone.pem"), filepath.Join(s.dir, "phone.key"))
+	theirs, err := trust.Issue(phoneName)
 	if err != nil {
+		return nil, err
+	}
+	ca, cert, key := filepath.Join(s.dir, "ca.pem"), filepath.Join(s.dir, "tandem.pem"), filepath.Join(s.dir, "tandem.key")
+	if err := errors.Join(os.WriteFile(ca, trust.PEM, 0o600), ours.Write(cert, key)); err != nil {
 		return nil, err
 	}
 	at := parties()
 	s.uc, err = phone.Open(phone.Options{
 		User: "phone", Local: at[0], Transport: "tls", SRTP: suite,
-		TLS: &tls.Config{Certificates: []tls.Certificate{theirs}, RootCAs: ca.roots, ServerName: tandemName},
+		TLS: &tls.Config{Certificates: []tls.Certificate{theirs.TLS}, RootCAs: trust.Roots(), ServerName: tandemName},
 	})
 	if err != nil {
 		return nil, err
@@ -157,11 +165,11 @@ func (s *stage) furnish(o *Options) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.proxy = netip.AddrPortFrom(at[1], ports[0])
+	s.proxy, s.back = netip.AddrPortFrom(at[1], ports[0]), netip.AddrPortFrom(at[2], 5060)
 	relay, sip := netip.AddrPortFrom(at[1], ports[1]).String(), netip.AddrPortFrom(at[1], ports[2]).String()
 	s.planes = []*plane{{name: relayPart, metrics: relay}, {name: sipPart, metrics: sip}}
 	return fmt.Appendf(nil, configuration, filepath.Join(s.dir, relaySocket), relay, sip, o.Engine, at[1], at[2],
-		filepath.Join(s.dir, "sip.sock"), s.proxy, cert, key, ca.path, netip.AddrPortFrom(at[2], 5060), s.uc.Address(), s.gateway.Address(),
+		filepath.Join(s.dir, "sip.sock"), s.proxy, cert, key, ca, s.back, s.uc.Address(), s.gateway.Address(),
 		firstPort, sparePorts-1), nil
 }
 

@@ -48,6 +48,9 @@ func (r *Result) close(o *Options, before, after readings, samples []sample) {
 	if r.Failed > 0 {
 		r.Problems = append(r.Problems, fmt.Sprintf("%d of %d calls failed", r.Failed, r.Calls))
 	}
+	if done, wanted := r.Moved[0], r.Moved[1]; done < wanted {
+		r.Problems = append(r.Problems, fmt.Sprintf("%d of %d transfers did not come about", wanted-done, wanted))
+	}
 	if o.For < leastJudged {
 		return
 	}
@@ -105,7 +108,7 @@ func (r *Result) Text() string {
 	p := &r.Packets
 	fmt.Fprintf(&b, "%.0f s, engine %s: %d calls (%.1f a second, %d at once at most), %d failed; set-up p50 %.0f ms, p99 %.0f ms\n",
 		r.Seconds, r.Engine, r.Calls, r.CallsPerS, r.Most, r.Failed, r.SetupMS[0], r.SetupMS[1])
-	fmt.Fprintf(&b, "%d holds and resumes, %d other re-INVITEs, %d glares\n", r.Held, r.Renewed, r.Glares)
+	fmt.Fprintf(&b, "%d holds and resumes, %d other re-INVITEs, %d of %d transfers, %d glares\n", r.Held, r.Renewed, r.Moved[0], r.Moved[1], r.Glares)
 	fmt.Fprintf(&b, "packets: %.0f/s; phones sent %d, heard %d unharmed, %d missing, %d corrupt, %d twice\n", p.PerS, p.Sent, p.Received, p.Missing, p.Corrupt, p.Duplicates)
 	fmt.Fprintf(&b, "relay (RTCP included): %d in = %d out + %d dropped; %d overflowed in the kernel\n", p.In, p.Out, p.Drops, p.Overflows)
 	for _, m := range r.Memory {
