@@ -230,6 +230,12 @@ func (r *Relay) serve() {
 // Engine returns the name of the engine that runs.
 func (r *Relay) Engine() string { return r.engine.Name() }
 
+// Polls tells whether the workers look at their devices by the clock while traffic is steady.
+func (r *Relay) Polls() bool {
+	e, can := r.engine.(interface{ Polled() bool })
+	return can && e.Polled()
+}
+
 // paths tells how packets get from each device, if the engine does.
 func (r *Relay) paths() []string {
 	if e, ok := r.engine.(interface{ Paths() []string }); ok {

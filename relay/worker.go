@@ -29,6 +29,7 @@ type worker struct {
 	watchAt     int      // where in mine the watch goes on
 	watchRounds uint64   // how often it has been through
 	watchDue    int64
+	yieldDue    int64
 
 	received uint64
 	inBytes  uint64
@@ -38,9 +39,11 @@ type worker struct {
 }
 
 // run is the worker's life: what control wants, then packets, then the watch. It ends when quit is closed.
+//
+// It is not locked to its thread, which it keeps anyway as long as there are more threads than workers, and gives way now and then:
+// a goroutine that never goes through the scheduler is taken for one that runs for too long. The runtime's monitor would then wake up
+// every few dozen microseconds to interrupt it, and on a virtual machine take a fifth of a processor for that.
 func (w *worker) run(quit <-chan struct{}) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	for {
 		if err := w.queue.Recv(&w.batch, watchEvery); err != nil {
 			w.relay.log.Error("receive failed", "worker", w.id, "error", err)
@@ -59,6 +62,10 @@ func (w *worker) run(quit <-chan struct{}) {
 			w.originate()
 		}
 		w.watch(now)
+		if now >= w.yieldDue {
+			w.yieldDue = now + int64(yieldEvery)
+			runtime.Gosched()
+		}
 		select {
 		case <-quit:
 			return
@@ -66,6 +73,9 @@ func (w *worker) run(quit <-chan struct{}) {
 		}
 	}
 }
+
+// yieldEvery is how long a worker goes on without giving way: a little less than the 10 ms that the runtime takes for too long.
+const yieldEvery = 9 * time.Millisecond
 
 // faultPause keeps a broken engine from spinning.
 const faultPause = 100 * time.Millisecond

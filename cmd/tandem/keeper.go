@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"tandem/internal/config"
+	"tandem/relay"
+	"tandem/relay/netio"
 	"tandem/relay/netio/nic"
 )
 
@@ -29,11 +31,16 @@ type keeper struct {
 	pipe  io.Closer
 }
 
-// keepPolled makes the devices of the media addresses wait for polls, when the configuration and the engine poll. What cannot be set is said in the
-// log: polling works without, and saves less.
-func keepPolled(cfg *config.Config, engine string, log *slog.Logger) (*keeper, error) {
-	if cfg.Media.Poll == 0 || engine == config.EngineSockets {
+// keepPolled makes the devices of the media addresses wait for polls, when the configuration says so and the engine is not one that looks
+// at sockets only. An engine that cannot poll these devices is woken by them, as often as it would poll. What cannot be set is said
+// in the log: polling works without, and saves less.
+func keepPolled(cfg *config.Config, media *relay.Relay, log *slog.Logger) (*keeper, error) {
+	flush := cfg.Media.Poll
+	if flush == 0 || media.Engine() == config.EngineSockets {
 		return nil, nil
+	}
+	if media.Polls() {
+		flush *= flushPerPoll
 	}
 	former, err := polledNAPIs(cfg, log)
 	if err != nil {
@@ -49,12 +56,12 @@ func keepPolled(cfg *config.Config, engine string, log *slog.Logger) (*keeper, e
 		return nil, fmt.Errorf("media.poll: start what puts the devices back at the end: %w", err)
 	}
 	for _, n := range former {
-		n.Defer, n.Flush = 1, flushPerPoll*cfg.Media.Poll
+		n.Defer, n.Flush = 1, flush
 		if err := n.Set(); err != nil {
 			return nil, errors.Join(fmt.Errorf("media.poll: %w", err), k.Close())
 		}
 	}
-	log.Info("devices wait to be polled", "napis", len(former), "poll", cfg.Media.Poll, "flush", flushPerPoll*cfg.Media.Poll)
+	log.Info("devices wait to be polled", "napis", len(former), "polled", media.Polls(), "flush", flush)
 	return k, nil
 }
 
@@ -121,6 +128,9 @@ func (*keepDevicesCmd) Run(_ context.Context, s streams) error {
 	var former []nic.NAPI
 	if err := json.NewDecoder(s.in).Decode(&former); err != nil {
 		return fmt.Errorf("keep-devices is for the relay's own use: no state of devices on standard input: %w", err)
+	}
+	if err := netio.KeepNetAdmin(); err != nil {
+		return err
 	}
 	_, _ = io.Copy(io.Discard, s.in)
 	return errors.Join(each(former)...)

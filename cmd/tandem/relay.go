@@ -80,7 +80,7 @@ func openRelay(cfg *config.Config, log *slog.Logger) (*relayPlane, error) {
 	if p.relay, err = relay.Open(o); err != nil {
 		return nil, err
 	}
-	if p.keeper, err = keepPolled(cfg, p.relay.Engine(), log); err != nil {
+	if p.keeper, err = keepPolled(cfg, p.relay, log); err != nil {
 		return nil, errors.Join(err, p.relay.Close())
 	}
 	so, err := serverOptions(&cfg.Control, log)

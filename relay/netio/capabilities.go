@@ -40,14 +40,20 @@ func hasCapability(capability int) bool {
 //
 // It works in programs without cgo only: capabilities belong to threads, and only there the runtime knows them all. With
 // cgo it changes nothing and says so.
-func DropCapabilities() error {
+func DropCapabilities() error { return keepCapabilities(0) }
+
+// KeepNetAdmin gives up all of them but CAP_NET_ADMIN, likewise.
+func KeepNetAdmin() error { return keepCapabilities(1 << unix.CAP_NET_ADMIN) }
+
+// keepCapabilities keeps a set of the low 32, as far as they are there.
+func keepCapabilities(set uint32) error {
 	steps := []struct {
 		name string
 		call func() syscall.Errno
 	}{
 		{"prctl(PR_SET_NO_NEW_PRIVS)", forbidNewPrivileges},
 		{"prctl(PR_CAP_AMBIENT_CLEAR_ALL)", clearAmbientCapabilities},
-		{"capset", clearCapabilities},
+		{"capset", func() syscall.Errno { return setCapabilities(set & permitted()) }},
 	}
 	for _, step := range steps {
 		errno := step.call()
@@ -59,4 +65,14 @@ func DropCapabilities() error {
 		}
 	}
 	return nil
+}
+
+// permitted returns the low 32 capabilities that the calling thread may have in effect.
+func permitted() uint32 {
+	var sets [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if unix.Capget(&header, &sets[0]) != nil {
+		return 0
+	}
+	return sets[0].Permitted
 }

@@ -118,6 +118,9 @@ func (e *funnel) RcvBuf() int { return e.granted }
 // way they took.
 func (e *funnel) Steered() uint64 { return e.steer.Steered() }
 
+// Polled tells whether workers look at their devices by the clock.
+func (e *funnel) Polled() bool { return e.poll > 0 }
+
 // Hops returns what is known about the ways out.
 func (e *funnel) Hops() hop.Stats { return e.hops.Stats() }
 

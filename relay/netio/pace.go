@@ -13,15 +13,15 @@ const (
 	// napStep is by how much a nap becomes longer or shorter.
 	napStep = 5 * time.Microsecond
 
-	// fewPackets and manyPackets after a nap make the next one longer and shorter. With eight packets what a nap costs is less
-	// than what they do; more would only add delay.
-	fewPackets  = 6
-	manyPackets = 10
+	// fewPackets and manyPackets after a nap make the next one longer and shorter. With sixteen packets what a nap costs is little beside
+	// what they do; more would only add delay.
+	fewPackets  = 12
+	manyPackets = 20
 
-	// steadyLooks is over how many looks that found something it is judged whether traffic is steady, and emptyNaps how many naps
-	// in a row may end with nothing before the worker waits to be woken.
-	steadyLooks = 8
-	emptyNaps   = 8
+	// steadyPackets is over how many packets it is judged whether traffic is steady, and emptyNaps how many naps in a row may end
+	// with nothing before the worker waits to be woken.
+	steadyPackets = 16
+	emptyNaps     = 8
 )
 
 // pace decides how a worker waits. The zero value never naps.
@@ -30,19 +30,20 @@ type pace struct {
 	length  time.Duration // of the next nap
 	steady  bool          // the worker naps between its looks
 	full    bool          // the last look left something behind
-	looks   int           // while not steady: looks that found something, since
+	packets int           // while not steady: what looks have found, since
 	since   int64         // on the clock of Now
 	empty   int           // naps in a row that ended with nothing
 	sharp   bool          // the thread's timers are exact
 }
 
-// begin tells whether to nap from now on, at a moment with nothing to do: something came as often as the longest nap allows.
+// begin tells whether to nap from now on, at a moment with nothing to do: as many packets came as there would have been naps. It
+// counts packets, not looks, because a device that waits to be polled delivers many at once while nobody does.
 func (p *pace) begin(now int64) bool {
-	if p.longest == 0 || p.looks < steadyLooks {
+	if p.longest == 0 || p.packets < steadyPackets {
 		return false
 	}
-	p.steady = now-p.since <= steadyLooks*int64(p.longest)
-	p.looks, p.since, p.empty = 0, now, 0
+	p.steady = now-p.since <= int64(p.packets)*int64(p.longest)
+	p.packets, p.since, p.empty = 0, now, 0
 	return p.steady
 }
 
@@ -62,15 +63,13 @@ func (p *pace) nap() {
 func (p *pace) found(packets int) {
 	p.full = packets >= BatchSize
 	if !p.steady {
-		if packets > 0 {
-			p.looks++
-		}
+		p.packets += packets
 		return
 	}
 	if packets > 0 {
 		p.empty = 0
 	} else if p.empty++; p.empty == emptyNaps {
-		p.steady, p.looks = false, 0
+		p.steady, p.packets = false, 0
 	}
 	if packets < fewPackets {
 		p.length += napStep

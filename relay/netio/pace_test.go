@@ -12,7 +12,7 @@ func busy(t *testing.T) *pace {
 	t.Helper()
 	p := &pace{longest: testedNap}
 	p.begin(0)
-	for range steadyLooks {
+	for range steadyPackets {
 		p.found(1)
 	}
 	if !p.begin(int64(testedNap)) {
@@ -40,11 +40,11 @@ func TestAWorkerNapsOnlyWhileTrafficIsSteady(t *testing.T) {
 		naps  bool
 	}{
 		{"nothing came", 0, 0, false},
-		{"too little came to tell", steadyLooks - 1, time.Microsecond, false},
-		{"something came all the time", steadyLooks, time.Microsecond, true},
-		{"something came as often as the longest nap", steadyLooks, testedNap, true},
-		{"something came less often", steadyLooks, testedNap + 1, false},
-		{"one call", steadyLooks, 10 * time.Millisecond, false},
+		{"too little came to tell", steadyPackets - 1, time.Microsecond, false},
+		{"something came all the time", steadyPackets, time.Microsecond, true},
+		{"something came as often as the longest nap", steadyPackets, testedNap, true},
+		{"something came less often", steadyPackets, testedNap + 1, false},
+		{"one call", steadyPackets, 10 * time.Millisecond, false},
 	} {
 		p := &pace{longest: testedNap, since: int64(time.Hour)}
 		for range c.looks {

@@ -196,7 +196,7 @@ func socketDrops(fd int) (uint32, error) {
 	return info[unix.SK_MEMINFO_DROPS], nil
 }
 
-// forbidNewPrivileges, clearAmbientCapabilities and clearCapabilities change all threads of the process, by a call that a
+// forbidNewPrivileges, clearAmbientCapabilities and setCapabilities change all threads of the process, by a call that a
 // program with cgo does not have: it gives ENOTSUP.
 func forbidNewPrivileges() syscall.Errno {
 	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
@@ -208,10 +208,11 @@ func clearAmbientCapabilities() syscall.Errno {
 	return errno
 }
 
-func clearCapabilities() syscall.Errno {
+// setCapabilities makes the low 32 of set those in effect and permitted.
+func setCapabilities(set uint32) syscall.Errno {
 	header := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3} // of the calling thread, which each is in turn
-	none := new([2]unix.CapUserData)
-	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(header)), uintptr(unsafe.Pointer(none)), 0)
+	sets := &[2]unix.CapUserData{{Effective: set, Permitted: set}}
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(header)), uintptr(unsafe.Pointer(sets)), 0)
 	return errno
 }
 

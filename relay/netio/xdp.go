@@ -22,12 +22,16 @@ type xdp struct {
 	*funnel
 	log     *slog.Logger
 	options XDPOptions
+	polled  bool // workers nap and poll their rings
 	devices []*device
 	paths   []string // of the devices, for people
 	queues  []*xdpQueue
 	hands   [][]handover   // by producer, nil for one that has no queue, and consumer
 	unmap   []func() error // gives their memory back
 }
+
+// Polled tells whether workers look at their devices by the clock.
+func (e *xdp) Polled() bool { return e.polled }
 
 // device is a network device with its program.
 type device struct {

@@ -36,6 +36,7 @@ func (e *xdp) open(o *Options, find func([]netip.Addr) ([]nic.Device, error)) er
 			e.addEgress(i, egress{ifindex: int32(v.Index), vlan: v.ID})
 		}
 	}
+	e.polled = o.Poll > 0 && e.knowsNAPIs()
 	if err := e.openHands(o.Workers); err != nil {
 		return err
 	}
@@ -155,8 +156,24 @@ func (e *xdp) openHands(workers int) error {
 	return nil
 }
 
+// knowsNAPIs tells whether every ring can poll its device: the kernel has found the queue's NAPI when the socket was bound (Linux 6.16,
+// and a driver that names it: virtual devices' do not).
+func (e *xdp) knowsNAPIs() bool {
+	for _, d := range e.devices {
+		for _, r := range d.rings {
+			if id, err := unix.GetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_INCOMING_NAPI_ID); err != nil || id == 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 func openXDPQueue(e *xdp, number int) (*xdpQueue, error) {
 	q := &xdpQueue{funnelQueue: e.funnel.queues[number], xdp: e, out: make([][]*ring, len(e.leave))}
+	if !e.polled {
+		q.pace = pace{}
+	}
 	for _, d := range e.devices {
 		for _, r := range d.rings {
 			if r.queue%len(e.funnel.queues) != number {
@@ -191,7 +208,7 @@ func (e *xdp) report(o *Options) {
 	for _, d := range e.devices {
 		e.paths = append(e.paths, d.path())
 		e.log.Info("AF_XDP", "device", d.Name, "driver", d.Driver, "mode", d.mode(), "queues", d.Queues,
-			"pages", d.rings[0].socket.Pages(), "poll", o.Poll)
+			"pages", d.rings[0].socket.Pages(), "poll", o.Poll, "polled", e.polled)
 		if d.mode() == xsk.Generic {
 			e.log.Warn("the driver does not run XDP programs: the engine funnel may be faster here", "device", d.Name, "driver", d.Driver)
 		}
