@@ -22,6 +22,13 @@ const (
 	// with nothing before the worker waits to be woken.
 	steadyPackets = 16
 	emptyNaps     = 8
+
+	// napsJudged is over what time of naps and work a worker judges how busy it is: with more work than naps it goes without naps,
+	// as a nap saves little then and delays much. hotLooks is over how many looks without naps it judges whether to nap again, and
+	// coldLooks how many of them found nothing then: a look in vain is short, so that is about a quarter of the time with work.
+	napsJudged = time.Millisecond
+	hotLooks   = 256
+	coldLooks  = 230
 )
 
 // pace decides how a worker waits. The zero value never naps.
@@ -33,7 +40,19 @@ type pace struct {
 	packets int           // while not steady: what looks have found, since
 	since   int64         // on the clock of Now
 	empty   int           // naps in a row that ended with nothing
-	sharp   bool          // the thread's timers are exact
+
+	awake       int64 // since when the last nap is over, on the clock of Now
+	work, slept int64 // ns since it was judged how busy the worker is
+	hot         bool  // too busy for naps
+	looks, vain int   // while hot: looks, and those that found nothing
+}
+
+// makePace returns one that naps for so long at most; 0: never.
+func makePace(longest time.Duration) pace {
+	if longest > 0 {
+		sharpenTimers()
+	}
+	return pace{longest: longest}
 }
 
 // begin tells whether to nap from now on, at a moment with nothing to do: as many packets came as there would have been naps. It
@@ -44,19 +63,30 @@ func (p *pace) begin(now int64) bool {
 	}
 	p.steady = now-p.since <= int64(p.packets)*int64(p.longest)
 	p.packets, p.since, p.empty = 0, now, 0
+	p.awake, p.work, p.slept = now, 0, 0
 	return p.steady
 }
 
-// due tells whether to sleep before the next look.
+// due tells whether the next look is by the clock.
 func (p *pace) due() bool { return p.steady && !p.full }
 
-// nap sleeps until the next look.
+// nap sleeps until the next look, if there is time for that.
 func (p *pace) nap() {
-	if !p.sharp {
-		sharpenTimers()
-		p.sharp = true
+	if p.hot {
+		return
 	}
+	lay := Now()
 	nap(int64(p.length))
+	p.napped(lay, Now())
+}
+
+// napped takes notice of a nap, on the clock of Now.
+func (p *pace) napped(lay, woke int64) {
+	p.work, p.slept, p.awake = p.work+lay-p.awake, p.slept+woke-lay, woke
+	if p.work+p.slept >= int64(napsJudged) {
+		p.hot = p.work > p.slept
+		p.work, p.slept = 0, 0
+	}
 }
 
 // found takes notice of what a look brought.
@@ -64,6 +94,10 @@ func (p *pace) found(packets int) {
 	p.full = packets >= BatchSize
 	if !p.steady {
 		p.packets += packets
+		return
+	}
+	if p.hot {
+		p.foundHot(packets)
 		return
 	}
 	if packets > 0 {
@@ -77,4 +111,17 @@ func (p *pace) found(packets int) {
 		p.length -= napStep
 	}
 	p.length = min(max(p.length, shortestNap), p.longest)
+}
+
+// foundHot is found without naps: after many looks in vain there is time for naps again.
+func (p *pace) foundHot(packets int) {
+	p.looks++
+	if packets == 0 {
+		p.vain++
+	}
+	if p.looks == hotLooks {
+		p.hot = p.vain < coldLooks
+		p.looks, p.vain = 0, 0
+		p.awake = Now()
+	}
 }

@@ -237,7 +237,11 @@ func nap(nanoseconds int64) {
 	unix.Syscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&t)), 0, 0, 0) // EINTR: shorter, no harm
 }
 
-// sharpenTimers lets the calling thread's sleeps end when they should: by default the kernel may add 50 us.
+// sharpenTimers lets sleeps end when they should, in all threads and those that they will start: by default the kernel may add 50 us.
+// In a program with cgo only this thread's do.
 func sharpenTimers() {
-	unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, 1, 0) // it has no error that a process can cause
+	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, 1, 0, 0, 0, 0)
+	if errno != 0 {
+		unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, 1, 0) // it has no error that a process can cause
+	}
 }

@@ -48,7 +48,7 @@ type waiting struct {
 
 func (w *waiting) openWaiting(r *Registry, number int, longestNap time.Duration) error {
 	w.registry, w.number, w.wake = r, number, -1
-	w.pace.longest = longestNap
+	w.pace = makePace(longestNap)
 	binary.NativeEndian.PutUint64(w.wakeOne[:], 1)
 	var err error
 	w.epoll, err = openFresh(r, w.epollName(), func() (int, error) {
