@@ -68,7 +68,8 @@ func TestAnAccountThatIsNotTheRelaysIsRefused(t *testing.T) {
 	}{
 		{"as it should be", func(*Usage) {}, ""},
 		{"other networking of the machine", func(u *Usage) { u.Abroad = 20_000 }, ""},
-		{"received by the sender's CPU", func(u *Usage) { u.NAPI = time.Millisecond }, "received elsewhere"},
+		{"received by the sender's CPU", func(u *Usage) { u.NAPI, u.Home, u.Abroad = time.Millisecond, 20_000, 0 }, "received elsewhere"},
+		{"received by the relay's own polls", func(u *Usage) { u.NAPI = time.Millisecond }, ""},
 		{"left", func(u *Usage) { u.NAPIHome = false }, "left its CPU"},
 		{"handed over elsewhere", func(u *Usage) { u.Abroad = 100_000 }, "other CPUs"},
 	}
