@@ -192,7 +192,11 @@ func fromPion(t *testing.T, p *pair, tx, oracle *pion.Context, seen *model, plai
 	if want == verdict.Forward {
 		if _, err := oracle.DecryptRTP(nil, bytes.Clone(sealed), nil); err != nil {
 			want = verdict.BadTag
-		} else {
+			if seen.next == 0 && index < halfSeq && opensWrapped(oracle, sealed) {
+				index, want = index|1<<16, verdict.Forward
+			}
+		}
+		if want == verdict.Forward {
 			seen.mark(index)
 		}
 	}
@@ -210,4 +214,15 @@ func fromPion(t *testing.T, p *pair, tx, oracle *pion.Context, seen *model, plai
 	if at != index || !bytes.Equal(sealed[:n], plain) {
 		t.Fatalf("index %#x: opened at %#x or to other bytes", index, at)
 	}
+}
+
+// opensWrapped tells whether pion opens the packet once it is told that the numbers have wrapped: we try that by ourselves with what
+// may be the first packet that came through.
+func opensWrapped(oracle *pion.Context, sealed []byte) bool {
+	oracle.SetROC(testSSRC, 1)
+	if _, err := oracle.DecryptRTP(nil, bytes.Clone(sealed), nil); err != nil {
+		oracle.SetROC(testSSRC, 0)
+		return false
+	}
+	return true
 }
