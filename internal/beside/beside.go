@@ -132,9 +132,17 @@ func (p *Process) Terminate() {
 func (p *Process) Says(text string) { p.T.Helper(); p.SaysTimes(text, 1) }
 
 // SaysTimes waits until it has written text so many times.
-func (p *Process) SaysTimes(text string, times int) {
+func (p *Process) SaysTimes(text string, times int) { p.T.Helper(); p.says(text, times, p.patience) }
+
+// SaysWithin is Says for what takes longer than anything else.
+func (p *Process) SaysWithin(text string, patience time.Duration) {
 	p.T.Helper()
-	late := time.NewTimer(p.patience)
+	p.says(text, 1, patience)
+}
+
+func (p *Process) says(text string, times int, patience time.Duration) {
+	p.T.Helper()
+	late := time.NewTimer(patience)
 	defer late.Stop()
 	for {
 		news := p.out.next()
@@ -149,7 +157,7 @@ func (p *Process) SaysTimes(text string, times int) {
 			}
 			p.T.Fatalf("%s ended (%v) before it said %q %d times", p.Name, p.err, text, times)
 		case <-late.C:
-			p.T.Fatalf("%s did not say %q %d times within %s", p.Name, text, times, p.patience)
+			p.T.Fatalf("%s did not say %q %d times within %s", p.Name, text, times, patience)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // This file is the only one with unsafe and raw system calls. It exists because the standard library and x/net take a
-// lock, a poller and an allocation per message, and have no call that blocks a locked thread in its own epoll set.
+// lock, a poller and an allocation per message, and have no call that blocks in an epoll set of the caller's own.
 //
 // The rule for all of it: a call that cannot block goes through RawSyscall6, which the Go scheduler does not see; one
 // that can block goes through Syscall6, which gives the processor back. A blocking RawSyscall6 would freeze the whole

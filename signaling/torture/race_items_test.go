@@ -285,12 +285,7 @@ func TestT33_Options(t *testing.T) {
 		w.gw["options"] = object{"every": "1s", "down": 5, "demote": "1h"}
 		w.config["routes"].([]any)[0] = object{"name": "in", "from": []any{"uc"}, "to": []any{"gw", "spare"}}
 		w.open()
-		quiet := time.Now()
-		for end := quiet.Add(100 * time.Second); !strings.Contains(w.main.Said(), "after=down"); time.Sleep(50 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("the trunk is not down after %d OPTIONS", w.bob.had("OPTIONS"))
-			}
-		}
+		w.main.SaysWithin("after=down", 100*time.Second)
 		if n := w.bob.had("OPTIONS"); n < 5 {
 			t.Errorf("down after %d", n)
 		}

@@ -13,7 +13,7 @@ type entry interface{ uint64 | unix.XDPDesc }
 
 // ring is one of a socket's four rings in memory that is shared with the kernel (networking/af_xdp.rst): one side puts entries
 // in and moves the producer's index, the other takes them out and moves the consumer's. Indices count on for ever and wrap at
-// 2^32; which entry one means are its low bits. A ring is used by one thread on this side.
+// 2^32; which entry one means are its low bits. A ring is used by one goroutine on this side.
 type ring[T entry] struct {
 	producer, consumer, flags *uint32 // the kernel's memory
 	entries                   []T

@@ -88,7 +88,7 @@ type Options struct {
 // busyBudget is packets that one busy poll takes at most (SO_BUSY_POLL_BUDGET): a batch.
 const busyBudget = 64
 
-// Socket is an AF_XDP socket on one queue of a device, with memory of its own. All methods belong to one thread.
+// Socket is an AF_XDP socket on one queue of a device, with memory of its own. All methods belong to one goroutine.
 type Socket struct {
 	fd         int
 	mode       Mode
