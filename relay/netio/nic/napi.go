@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -60,7 +61,11 @@ func readNAPI(b []byte) (n NAPI, ok bool, err error) {
 	if len(b) < nl.SizeofGenlmsg {
 		return n, false, errors.New("an answer of the kernel is cut short")
 	}
-	attributes, err := nl.ParseRouteAttr(b[nl.SizeofGenlmsg:])
+	b = b[nl.SizeofGenlmsg:]
+	if rest := len(b) % unix.RTA_ALIGNTO; rest != 0 { // the library steps over the last attribute's padding without looking whether it is there
+		b = append(slices.Clip(b), make([]byte, unix.RTA_ALIGNTO-rest)...)
+	}
+	attributes, err := nl.ParseRouteAttr(b)
 	if err != nil {
 		return n, false, err
 	}

@@ -94,6 +94,7 @@ func FuzzAnswersAboutNAPIsAreReadOrRefused(f *testing.F) {
 	f.Add(append([]byte{11, 1, 0, 0}, nl.NewRtAttr(napiID, nl.Uint32Attr(300)).Serialize()...))
 	f.Add([]byte{11, 1, 0, 0, 8, 0, 5, 0, 1, 0, 0, 0, 8, 0, 2, 0, 44, 1, 0, 0, 12, 0, 6, 0, 1, 2, 3, 4, 5, 6, 7, 8})
 	f.Add([]byte{})
+	f.Add([]byte{11, 1, 0, 0, 11, 0, 7, 0, 1, 2, 3, 4, 5, 6, 7}) // an attribute without its padding at the end
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n, ok, err := readNAPI(b)
 		if ok && (err != nil || n.ID == 0) {
