@@ -199,13 +199,14 @@ func (b *binding) pause(out outcome, failures int) time.Duration {
 
 // wait waits, and says so when the binding lapses meanwhile.
 func (b *binding) wait(ctx context.Context, d time.Duration) {
+	b.mu.Lock()
+	left := b.state.Until.Sub(b.o.Now()) // asked before the wait begins: both count from the same moment
+	b.mu.Unlock()
 	next := b.o.After(d)
 	var lapse <-chan time.Time
-	b.mu.Lock()
-	if left := b.state.Until.Sub(b.o.Now()); left > 0 && left < d {
+	if left > 0 && left < d {
 		lapse = b.o.After(left)
 	}
-	b.mu.Unlock()
 	for {
 		select {
 		case <-next:
