@@ -4,9 +4,11 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/relay/netio"
 )
 
-// commands carry what control wants done in a worker's thread, between two batches: the packet path has no lock.
+// commands carry what control wants done to a worker's legs, between two batches: the packet path has no lock.
 type commands struct {
 	queue   chan func(now int64)
 	waiting atomic.Bool // something was queued since the worker looked
@@ -31,8 +33,11 @@ func (w *worker) ask(f func(now int64)) {
 	}
 }
 
-// do is ask, and waits until f has run.
+// do is ask, and f has run when it returns. If the worker sleeps, it sleeps on, and f runs here.
 func (w *worker) do(f func(now int64)) {
+	if w.queue.Borrow(func() { now := netio.Now(); w.obey(now); f(now) }) {
+		return
+	}
 	wait := errand{over: make(chan struct{})}
 	w.commands.queue <- func(now int64) { f(now); wait.done() }
 	w.commands.waiting.Store(true)

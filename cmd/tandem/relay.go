@@ -42,6 +42,7 @@ func (c *relayCmd) Run(ctx context.Context, s streams) error {
 	override(&cfg.Control.Socket, c.Socket)
 	override(&cfg.Metrics.Relay, c.Metrics)
 	log := logger(s.err, cfg.Log)
+	calmMonitor(log)
 	p, err := openRelay(cfg, log)
 	if err != nil {
 		return err

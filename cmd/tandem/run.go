@@ -44,6 +44,7 @@ func (c *runCmd) Run(ctx context.Context, s streams) error {
 	}
 	log := logger(s.err, cfg.Log)
 	paceCollector()
+	calmMonitor(log)
 	media, err := openRelay(cfg, log)
 	if err != nil {
 		return err

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -57,6 +56,7 @@ func (c *sipCmd) Run(ctx context.Context, s streams) error {
 	}
 	log := logger(s.err, cfg.Log)
 	paceCollector()
+	calmMonitor(log)
 	p, err := openSIP(cfg, from, log)
 	if err != nil {
 		return err
@@ -64,24 +64,6 @@ func (c *sipCmd) Run(ctx context.Context, s streams) error {
 	p.serve(ctx, hangups)
 	log.Info("sip stops")
 	return p.Close()
-}
-
-// What the garbage collector is told where the environment does not say otherwise (GOGC, GOMEMLIMIT). What lives is small, a
-// few kilobytes of a call and of the transactions that outlive it by 32 s, and what dies is much: at Go's 100 percent the
-// collector took a seventh of the CPU time of a call, at this a twentieth. Towards the limit it works as often as it has to.
-const (
-	collectorPercent = 400
-	collectorLimit   = 2 << 30 // bytes
-)
-
-// paceCollector sets the collector's pace for a process with calls in it.
-func paceCollector() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectorPercent)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(collectorLimit)
-	}
 }
 
 // Times of starting and stopping.

@@ -134,10 +134,9 @@ func (e *funnel) Bind(queue int, l Local) error {
 		return fmt.Errorf("bind: queue %d: no such queue", queue)
 	}
 	x := e.exit(l)
-	if _, err := e.openPort(&x.socket, l); err != nil {
+	if err := e.tryPort(&x.socket, l); err != nil {
 		return err
 	}
-	e.closePort(l)
 	x.dscp.Store(0)
 	e.store(&x.socket, noSocket) // the way out before the way in: the first packet may be answered at once
 	e.steer.Lease(l.Slot(), l.Port(), queue)

@@ -89,7 +89,7 @@ func (q *funnelQueue) Recv(b *Batch, wait time.Duration) error {
 			return fmt.Errorf("queue %d: receive: %w", q.number, ErrClosed)
 		}
 		if q.pace.due() {
-			q.pace.nap()
+			q.nap()
 		}
 		q.look(b)
 		q.pace.found(b.N)
@@ -163,7 +163,9 @@ func (q *funnelQueue) accept(b *Batch, i int, input *funnelInput) {
 
 // await waits until a socket has something, Wake is called or the time is over.
 func (q *funnelQueue) await(left time.Duration) (woken bool, err error) {
+	q.lending.offer()
 	n, errno := q.calls.wait(q.epoll, q.events[:], milliseconds(left))
+	q.lending.reclaim()
 	if errno != 0 && errno != unix.EINTR {
 		return false, fmt.Errorf("queue %d: epoll_wait: %w", q.number, errno)
 	}

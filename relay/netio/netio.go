@@ -93,7 +93,7 @@ type Engine interface {
 	Close() error
 }
 
-// Queue is what one worker thread receives from and sends to. All methods but Wake belong to that thread.
+// Queue is what one worker thread receives from and sends to. All methods but Wake and Borrow belong to that thread.
 type Queue interface {
 	// Recv fills b with what is there and waits at most wait when nothing is. b.N == 0 means the wait is over, Wake was
 	// called, or what came was another queue's. It never waits to fill a batch. An error ends the queue: it names the system
@@ -105,6 +105,9 @@ type Queue interface {
 	Stats() QueueStats
 	// Wake ends a waiting Recv. Any goroutine may call it.
 	Wake()
+	// Borrow runs f while the worker sleeps in Recv, which does not return before f has, and returns true; or it returns false at
+	// once, because the worker does not sleep. Any goroutine may call it. f is short.
+	Borrow(f func()) bool
 }
 
 // QueueStats counts what the kernel did for a queue.

@@ -49,9 +49,6 @@ type pace struct {
 
 // makePace returns one that naps for so long at most; 0: never.
 func makePace(longest time.Duration) pace {
-	if longest > 0 {
-		sharpenTimers()
-	}
 	return pace{longest: longest}
 }
 

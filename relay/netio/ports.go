@@ -60,6 +60,22 @@ func (s *portSockets) openPort(p *portSocket, l Local) (int, error) {
 	return fd, nil
 }
 
+// tryPort is openPort for one that needs to know only whether the port is free. An inherited socket of that name is closed.
+func (s *portSockets) tryPort(p *portSocket, l Local) error {
+	if p.Load() != 0 {
+		return fmt.Errorf("%s: bind: %w", s.name(l), ErrPortTaken)
+	}
+	if s.registry.Inherits() {
+		_ = s.registry.Close(s.name(l)) // an error: there is none of that name
+	}
+	var at sockaddr
+	length := at.put(&Addr{IP: s.addresses[l.Slot()].As16(), Port: l.Port()}, s.ipv6(l.Slot()))
+	if errno := tryPort(&at, length); errno != 0 {
+		return fmt.Errorf("%s: %w", s.name(l), bindError(errno))
+	}
+	return nil
+}
+
 // store makes fd the socket of p under a generation that none before it had, s.generation, and returns what p held.
 func (s *portSockets) store(p *portSocket, fd int) (before uint64) {
 	if s.generation++; s.generation == wakeGeneration {

@@ -87,9 +87,15 @@ func (q *socketQueue) poll(rest *patience) error {
 	q.next, q.ready = 0, 0
 	for timeout := 0; ; {
 		if q.pace.due() {
-			q.pace.nap()
+			q.nap()
+		}
+		if timeout > 0 {
+			q.lending.offer()
 		}
 		n, errno := q.calls.wait(q.epoll, q.events[:], timeout)
+		if timeout > 0 {
+			q.lending.reclaim()
+		}
 		if errno != 0 && errno != unix.EINTR {
 			return fmt.Errorf("queue %d: epoll_wait: %w", q.number, errno)
 		}

@@ -86,6 +86,13 @@ func (r *Registry) Unclaimed() []string {
 	return slices.Sorted(maps.Keys(r.inherited))
 }
 
+// Inherits tells whether there are inherited descriptors that nobody has opened.
+func (r *Registry) Inherits() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.inherited) > 0
+}
+
 // Len returns how many descriptors are held, inherited and unclaimed ones included.
 func (r *Registry) Len() int {
 	r.mu.Lock()

@@ -15,11 +15,8 @@ func openSocket(a netip.AddrPort, rcvBuf int) (int, error) {
 		family = unix.AF_INET6
 	}
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
-	if errors.Is(err, unix.EMFILE) {
-		return -1, fmt.Errorf("socket: %w: raise the limit of open files (LimitNOFILE= of the service)", err)
-	}
 	if err != nil {
-		return -1, fmt.Errorf("socket: %w", err)
+		return -1, bindError(err)
 	}
 	if err := bindSocket(fd, a, rcvBuf); err != nil {
 		return -1, errors.Join(err, unix.Close(fd))
@@ -37,12 +34,19 @@ func bindSocket(fd int, a netip.AddrPort, rcvBuf int) error {
 	if err := setReceiveOptions(fd, rcvBuf); err != nil {
 		return err
 	}
-	err := unix.Bind(fd, bindAddress(a))
+	if err := unix.Bind(fd, bindAddress(a)); err != nil {
+		return bindError(err)
+	}
+	return nil
+}
+
+// bindError says what kept a socket from being bound.
+func bindError(err error) error {
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, unix.EADDRINUSE):
 		return fmt.Errorf("bind: %w", ErrPortTaken)
+	case errors.Is(err, unix.EMFILE):
+		return fmt.Errorf("socket: %w: raise the limit of open files (LimitNOFILE= of the service)", err)
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return fmt.Errorf("bind: %w: no interface of this machine has it", err)
 	}

@@ -165,6 +165,21 @@ func openPortSocket(at *sockaddr, length uint32, tos int) (int, unix.Errno) {
 	return int(fd), 0
 }
 
+// tryPort tells whether a UDP socket can be bound to at: it binds one and closes it.
+func tryPort(at *sockaddr, length uint32) unix.Errno {
+	family := uintptr(unix.AF_INET)
+	if length == unix.SizeofSockaddrInet6 {
+		family = unix.AF_INET6
+	}
+	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
+	if errno != 0 {
+		return errno
+	}
+	_, _, errno = unix.RawSyscall(unix.SYS_BIND, fd, uintptr(unsafe.Pointer(at)), uintptr(length))
+	unix.RawSyscall(unix.SYS_CLOSE, fd, 0, 0) // the only error is EIO of a file system
+	return errno
+}
+
 // waitEvents is epoll_wait(2): with 0 milliseconds it only looks, else it gives the processor back while it waits.
 func waitEvents(epoll int, into []unix.EpollEvent, milliseconds int) (int, unix.Errno) {
 	var n uintptr
@@ -231,17 +246,10 @@ func writeEvent(fd int, one *[8]byte) {
 	unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(one)), uintptr(len(one))) // EAGAIN: it is awake anyway
 }
 
-// nap is clock_nanosleep(2) for that many nanoseconds. It gives the processor back.
+// nap is clock_nanosleep(2) for that many nanoseconds, and ends when it should: by its slack the kernel may wake a thread later, to wake
+// more of them at once (PR_SET_TIMERSLACK of prctl(2)), and a worker has no thread of its own whose slack could be set once.
 func nap(nanoseconds int64) {
 	t := unix.NsecToTimespec(nanoseconds)
+	unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, 1, 0)                                          // it has no error that a process can cause
 	unix.Syscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&t)), 0, 0, 0) // EINTR: shorter, no harm
-}
-
-// sharpenTimers lets sleeps end when they should, in all threads and those that they will start: by default the kernel may add 50 us.
-// In a program with cgo only this thread's do.
-func sharpenTimers() {
-	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, 1, 0, 0, 0, 0)
-	if errno != 0 {
-		unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, 1, 0) // it has no error that a process can cause
-	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,10 +19,6 @@ var ErrClosed = errors.New("the engine is closed")
 const (
 	// wakeGeneration marks the wake event among the events of sockets, whose generations are never 0.
 	wakeGeneration = 0
-
-	// quietStep is how long Unbind sleeps between two looks at a queue that is inside its calls: about what a batch
-	// takes there, and a thread that was preempted in the middle is not spun on.
-	quietStep = 20 * time.Microsecond
 )
 
 // waiting is what a queue waits with, whatever it receives from: an epoll set of its own, and an event in it by which
@@ -39,6 +34,7 @@ type waiting struct {
 	epoll    int
 	closed   atomic.Bool
 	pace     pace // worker only
+	lending  lending
 
 	wakeLock  sync.Mutex // Wake against close: never write to a descriptor number that was given away
 	wake      int        // eventfd; -1 after close
@@ -107,6 +103,16 @@ func (w *waiting) Wake() {
 	}
 }
 
+// Borrow implements Queue.
+func (w *waiting) Borrow(f func()) bool { return w.lending.borrow(f) }
+
+// nap sleeps by the clock until the next look.
+func (w *waiting) nap() {
+	w.lending.offer()
+	w.pace.nap()
+	w.lending.reclaim()
+}
+
 // drainWake takes back all wakes up to now. The descriptor is the worker's to read until close, which the worker's end
 // precedes.
 func (w *waiting) drainWake() {
@@ -161,8 +167,5 @@ func (s *section) awaitQuiet() {
 	if before%2 == 0 {
 		return
 	}
-	runtime.Gosched()
-	for s.turns.Load() == before {
-		time.Sleep(quietStep)
-	}
+	yieldUntil(func() bool { return s.turns.Load() != before })
 }

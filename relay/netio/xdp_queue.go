@@ -57,7 +57,7 @@ func (q *xdpQueue) Recv(b *Batch, wait time.Duration) error {
 	rest := patience{wait: wait}
 	for woken := false; ; {
 		if q.pace.due() {
-			q.pace.nap()
+			q.nap()
 			q.poll()
 		}
 		// Each way in comes first now and then: one that never runs dry must not keep the others out of the batch.
@@ -224,7 +224,9 @@ func (q *xdpQueue) await(left time.Duration) (woken bool, err error) {
 	if !q.doorbell.fallAsleep() {
 		return false, nil
 	}
+	q.lending.offer()
 	n, errno := q.calls.wait(q.epoll, q.reported, milliseconds(left))
+	q.lending.reclaim()
 	q.doorbell.awake()
 	if errno != 0 && errno != unix.EINTR {
 		return false, fmt.Errorf("queue %d: epoll_wait: %w", q.number, errno)

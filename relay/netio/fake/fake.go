@@ -173,6 +173,7 @@ const bufferSize = netio.Headroom + netio.MaxDatagram + netio.Tailroom // bytes 
 type queue struct {
 	slab  []byte        // Recv's caller only
 	ready chan struct{} // one token: something was injected, woken or closed
+	own   sync.Mutex    // what is the worker's alone; unlocked while Recv waits
 
 	mu      sync.Mutex
 	inbox   []Datagram
@@ -187,11 +188,13 @@ type queue struct {
 var _ netio.Queue = (*queue)(nil)
 
 func newQueue() *queue {
-	return &queue{
+	q := &queue{
 		slab:    make([]byte, netio.BatchSize*bufferSize),
 		ready:   make(chan struct{}, 1),
 		refused: make(map[netio.Addr]bool),
 	}
+	q.own.Lock()
+	return q
 }
 
 // Recv implements netio.Queue.
@@ -202,6 +205,8 @@ func (q *queue) Recv(b *netio.Batch, wait time.Duration) error {
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
+	q.own.Unlock()
+	defer q.own.Lock()
 	for {
 		select {
 		case <-timer.C:
@@ -285,6 +290,16 @@ func (q *queue) Wake() {
 	q.woken = true
 	q.mu.Unlock()
 	q.signal()
+}
+
+// Borrow implements netio.Queue.
+func (q *queue) Borrow(f func()) bool {
+	if !q.own.TryLock() {
+		return false
+	}
+	defer q.own.Unlock()
+	f()
+	return true
 }
 
 func (q *queue) inject(d Datagram) {
