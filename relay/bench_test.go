@@ -78,7 +78,7 @@ func benchmarkWorker(b *testing.B, sessions int, change func(a, b *control.Leg),
 	buffers := make([]byte, netio.BatchSize*netio.MaxDatagram)
 	done := 0
 	w := h.relay.workers[0]
-	w.do(func(now int64) {
+	w.order(func(now int64) {
 		seq, at := uint16(0), len(locals)
 		var said [][]byte // what alice says next, to all sessions the same
 		template := []byte(nil)

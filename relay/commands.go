@@ -33,11 +33,16 @@ func (w *worker) ask(f func(now int64)) {
 	}
 }
 
-// do is ask, and f has run when it returns. If the worker sleeps, it sleeps on, and f runs here.
+// do is ask, and f has run when it returns. If the worker sleeps, it sleeps on, and f runs here: it must not touch the queue's way in
+// or out.
 func (w *worker) do(f func(now int64)) {
-	if w.queue.Borrow(func() { now := netio.Now(); w.obey(now); f(now) }) {
-		return
+	if !w.queue.Borrow(func() { now := netio.Now(); w.obey(now); f(now) }) {
+		w.order(f)
 	}
+}
+
+// order is do by the worker itself.
+func (w *worker) order(f func(now int64)) {
 	wait := errand{over: make(chan struct{})}
 	w.commands.queue <- func(now int64) { f(now); wait.done() }
 	w.commands.waiting.Store(true)

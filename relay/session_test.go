@@ -347,8 +347,8 @@ func TestInjectedPacketsAreSealedLikeAnyOther(t *testing.T) {
 	if !w.inject(index, s.serial, rtp.RTCP, report(3)) || !w.inject(index, s.serial, rtp.RTP, packet(3, 1)) {
 		t.Fatal("the inject queue is full")
 	}
-	w.do(func(int64) {})
-	w.do(func(int64) {}) // a whole round of the worker has passed
+	w.order(func(int64) {})
+	w.order(func(int64) {}) // a whole round of the worker has passed
 	sent := h.left()
 	if len(sent) != 2 {
 		t.Fatalf("%d packets left", len(sent))

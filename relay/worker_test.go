@@ -77,7 +77,7 @@ func replayed(h *house, n int, change func(a, b *control.Leg), data func(i int) 
 // rounds runs the packet path in the worker's own thread, n batches of it, and returns how many objects were allocated.
 func rounds(h *house, n int) (allocated uint64) {
 	w := h.relay.workers[0]
-	w.do(func(now int64) {
+	w.order(func(now int64) {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
@@ -154,7 +154,7 @@ func TestAHundredThousandForwardedPacketsAllocateNothing(t *testing.T) {
 func (h *house) together(at string, from netip.AddrPort, data ...[]byte) {
 	h.t.Helper()
 	before := h.relay.Stats().Received
-	h.relay.workers[0].do(func(int64) { // while it does this, the worker does not receive
+	h.relay.workers[0].order(func(int64) { // while it does this, the worker does not receive
 		for _, d := range data {
 			h.engine.Inject(0, local(at), netio.AddrFrom(from), d)
 		}
