@@ -3,7 +3,6 @@ package netio
 import (
 	"runtime"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,25 +42,17 @@ func (l *lending) borrow(f func()) bool {
 	return true
 }
 
-const (
-	// yields is how often one who waits for another's few instructions offers it the processor before going to sleep: on another core
-	// it needs no more than that, and on this one it comes to its end after the first.
-	yields = 100
+// yieldsEach is after how many looks Go's scheduler gets its turn too: who is waited for may need this very thread.
+const yieldsEach = 64
 
-	// yieldStep is how long the sleep is, by the clock of Go's timers: whoever is waited for was interrupted.
-	yieldStep = 20 * time.Microsecond
-)
-
-// yieldUntil waits for something that takes others a few microseconds.
+// yieldUntil waits for something that takes others a few instructions, and offers them the processor meanwhile: on another core they
+// need no more than that, on this one they have done it after the first offer. It does not sleep, however long they were interrupted,
+// because a sleep can last for milliseconds more.
 func yieldUntil(done func() bool) {
-	for range yields {
-		if done() {
-			return
-		}
+	for looks := 1; !done(); looks++ {
 		unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // it never fails
-	}
-	for !done() {
-		runtime.Gosched()
-		time.Sleep(yieldStep)
+		if looks%yieldsEach == 0 {
+			runtime.Gosched()
+		}
 	}
 }

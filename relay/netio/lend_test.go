@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
-	"time"
 )
 
 func TestWhatTheWorkerHasIsLentToNobody(t *testing.T) {
@@ -35,7 +34,7 @@ func TestAWorkerThatWakesUpWaitsForTheLoanAndNoOther(t *testing.T) {
 		var done atomic.Bool
 		go func() { l.reclaim(); done.Store(true); close(back) }()
 		for l.state.Load() == lent {
-			time.Sleep(yieldStep)
+			runtime.Gosched()
 		}
 		if l.borrow(func() {}) {
 			t.Error("lent again although the worker is back")

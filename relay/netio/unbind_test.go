@@ -3,10 +3,10 @@ package netio
 import (
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -86,7 +86,7 @@ func TestUnbindWaitsForAQueueInsideItsCalls(t *testing.T) {
 	unbound := make(chan struct{})
 	go func() { e.Unbind(l); close(unbound) }()
 	for e.port(l).socket.Load() != 0 {
-		time.Sleep(yieldStep) // until Unbind has taken the port out of the table
+		runtime.Gosched() // until Unbind has taken the port out of the table
 	}
 	if _, err := boundAddress(fd); err != nil {
 		t.Errorf("the descriptor was closed while the queue was using it: %v", err)
