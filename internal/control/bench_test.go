@@ -1,10 +1,10 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,8 +28,17 @@ var opener = handlerFunc(func(_ context.Context, _ *Conn, _ string, params json.
 	return openState, err
 })
 
+// compact is a text as a client sends it.
+func compact(b *testing.B, text string) []byte {
+	var out bytes.Buffer
+	if err := json.Compact(&out, []byte(text)); err != nil {
+		b.Fatal(err)
+	}
+	return out.Bytes()
+}
+
 func BenchmarkDecodeOpen(b *testing.B) {
-	raw := json.RawMessage(openExample)
+	raw := json.RawMessage(compact(b, openExample))
 	b.ReportAllocs()
 	b.SetBytes(int64(len(raw)))
 	for b.Loop() {
@@ -40,7 +49,7 @@ func BenchmarkDecodeOpen(b *testing.B) {
 }
 
 func BenchmarkParseRequest(b *testing.B) {
-	line := []byte(`{"jsonrpc":"2.0","id":1,"method":"session.open","params":` + strings.ReplaceAll(openExample, "\n", "") + "}\n")
+	line := []byte(`{"jsonrpc":"2.0","id":1,"method":"session.open","params":` + string(compact(b, openExample)) + "}\n")
 	b.ReportAllocs()
 	b.SetBytes(int64(len(line)))
 	for b.Loop() {

@@ -10,7 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"strconv"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -50,6 +50,17 @@ type Client struct {
 type waiter struct {
 	result any        // to be filled by the goroutine that reads
 	done   chan error // one for each call
+}
+
+// read fills in the result, or only sees that it is well-formed.
+func (w *waiter) read(result []byte) error {
+	if w.result != nil {
+		return decodeAnswer(result, w.result)
+	}
+	if s := (scanner{text: result}); !s.skip() || !s.ended() {
+		return syntax(result)
+	}
+	return nil
 }
 
 type event struct {
@@ -137,6 +148,7 @@ func (c *Client) send(w *waiter, method string, params any) (id uint64, err erro
 		c.forget(id)
 		return 0, err
 	}
+	runtime.Gosched() // who is about to call as well does so first, and shares the write
 	c.flush()
 	return id, nil
 }
@@ -253,95 +265,6 @@ func (c *Client) read() {
 	for _, w := range waiters {
 		w.done <- cause
 	}
-}
-
-// take gives an answer to its call and an event to its listener. An error is the end.
-func (c *Client) take(line []byte) error {
-	e, bad, broken := openEnvelope(line, allMembers)
-	id, failed := e.member[memberID], e.member[memberError]
-	switch {
-	case broken:
-		return notUnderstood(line)
-	case bad != nil:
-		return bad
-	case e.member[memberMethod] != nil:
-		return c.asked(e)
-	case e.member[memberResult] == nil && failed == nil:
-		return errors.New("unable to determine message type: neither a call nor an answer")
-	case id == nil || string(id) == "null":
-		return nullError(failed)
-	}
-	n, err := strconv.ParseUint(string(id), 10, 64)
-	if err != nil {
-		return nil // not an id of ours
-	}
-	w := c.forget(n)
-	if w == nil {
-		return nil // its caller gave up
-	}
-	switch {
-	case failed != nil:
-		w.done <- readError(failed)
-	case w.result == nil:
-		w.done <- nil
-	default:
-		w.done <- decodeAnswer(e.member[memberResult], w.result)
-	}
-	return nil
-}
-
-// notUnderstood says why a line is no object.
-func notUnderstood(line []byte) error {
-	if err := syntax(line); err != nil {
-		return err
-	}
-	return errors.New("unable to determine message type: no object")
-}
-
-// readError is the error of an answer.
-func readError(raw []byte) error {
-	e := &Error{}
-	if err := decodeAnswer(raw, e); err != nil {
-		return err
-	}
-	return e
-}
-
-// nullError is the error of an answer to no request: a refusal, or a line of ours that was not understood.
-func nullError(failed []byte) error {
-	if failed == nil {
-		return errors.New("an answer without id and without error")
-	}
-	return readError(failed)
-}
-
-// asked takes an event. A call, which no server of ours makes, is answered that it went to the wrong side. It runs between
-// two reads, so it does not wait for the listener.
-func (c *Client) asked(e envelope) error {
-	method, ok := textOf(e.member[memberMethod])
-	if !ok {
-		return errors.New("a message whose method is no string")
-	}
-	if id := e.member[memberID]; id != nil {
-		c.out.add(func(b []byte) []byte {
-			return appendAnswer(b, id, nil, Errorf(CodeNoMethod, "a controller answers no calls"), MaxLine)
-		})
-		c.flush()
-		return nil
-	}
-	heard := event{method: method}
-	if params := e.member[memberParams]; params != nil {
-		if err := decodeAnswer(params, &heard.body); err != nil {
-			c.log.Warn("control: event not understood", "method", method, "error", err)
-			return nil
-		}
-	}
-	select {
-	case c.events <- heard:
-	default:
-		c.lost.Add(1)
-	}
-	return nil
 }
 
 // deliver hands events to their listener until the connection ends.

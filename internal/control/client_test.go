@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -112,6 +113,35 @@ func TestManyCallersShareAClient(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// counted is a connection that counts its writes.
+type counted struct {
+	net.Conn
+	writes atomic.Int32
+}
+
+func (c *counted) Write(b []byte) (int, error) { c.writes.Add(1); return c.Conn.Write(b) }
+
+func TestCallsThatAreMadeTogetherLeaveTogether(t *testing.T) {
+	c := dial(t, listen(t, ServerOptions{}), DialOptions{})
+	nc := &counted{Conn: c.nc}
+	c.out.nc = nc
+	ctx := background(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that all of them are ready before the first one runs
+	var all sync.WaitGroup
+	const calls = 100
+	for range calls {
+		all.Go(func() {
+			if _, err := c.Get(ctx, Ref{ID: "x"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := nc.writes.Load(); n > calls/4 {
+		t.Errorf("%d writes for %d calls", n, calls)
+	}
 }
 
 func TestAProtocolErrorKeepsItsCodeAndWords(t *testing.T) {
@@ -266,63 +296,6 @@ func TestASlowListenerLosesEventsAndNoAnswers(t *testing.T) {
 		}
 	}
 	close(release)
-}
-
-// strangeServer accepts one client and is not one of ours.
-func strangeServer(t *testing.T) (*Client, net.Conn) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "s")
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := Dial(background(t), path, DialOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	nc, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { nc.Close() })
-	return c, nc
-}
-
-func TestNonsenseFromAServerEndsTheConnectionAndSaysWhy(t *testing.T) {
-	for _, c := range []struct{ name, line, want string }{
-		{"no JSON", "hello\n", "invalid character 'h'"},
-		{"neither question nor answer", `{"jsonrpc":"2.0"}` + "\n", "unable to determine message type"},
-		{"an answer to nobody without an error", nullAnswer + `"result":1}` + "\n", "without id and without error"},
-		{"an answer to nobody that is broken", nullAnswer + `]` + "\n", "invalid character ']'"},
-		{"an answer to nobody with an error", nullAnswer + `"error":{"code":-32600,"message":"go away"}}` + "\n", "go away (code -32600)"},
-		{"a line without end", strings.Repeat("x", MaxLine+1), "too long"},
-		{"half an answer and the end", `{"jsonrpc":`, "unexpected end"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			client, nc := strangeServer(t)
-			if _, err := nc.Write([]byte(c.line)); err != nil {
-				t.Fatal(err)
-			}
-			nc.Close()
-			await(t, "the end of the connection", client.Done())
-			if err := client.Err(); !errors.Is(err, ErrClosed) || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want %s", err, c.want)
-			}
-		})
-	}
-}
-
-func TestCallsFromTheServerAreDeclined(t *testing.T) {
-	_, nc := strangeServer(t)
-	if _, err := nc.Write([]byte("\n" + `{"jsonrpc":"2.0","method":"media.pinned","params":[]}` + "\n" + getX + "\n")); err != nil {
-		t.Fatal(err)
-	}
-	var r reply
-	if err := json.NewDecoder(nc).Decode(&r); err != nil || r.Error == nil || r.Error.Code != CodeNoMethod {
-		t.Errorf("got %+v, %v", r, err)
-	}
 }
 
 func TestRawIsOneCallByHand(t *testing.T) {

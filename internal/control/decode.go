@@ -52,6 +52,7 @@ func decodeAnswer(raw []byte, v any) error {
 		fault = d.broken()
 	}
 	if fault != nil {
+		p.Elem().SetZero() // nor is half an answer one
 		return errors.New(fault.String())
 	}
 	return nil
@@ -140,6 +141,9 @@ func (d *decoder) numeral(s *shape, v reflect.Value) *fault {
 	if !ok {
 		return d.broken()
 	}
+	if n, ok := fewDigits(token); ok && setCount(s, v, n) {
+		return nil
+	}
 	err := strconv.ErrSyntax
 	switch s.kind {
 	case integer:
@@ -164,6 +168,37 @@ func (d *decoder) numeral(s *shape, v reflect.Value) *fault {
 	return nil
 }
 
+const exactDigits = 15 // of a decimal number that a float64 holds as it is (IEEE 754)
+
+// fewDigits is the value of a number that is nothing but digits, and not many: most are.
+func fewDigits(token []byte) (n uint64, ok bool) {
+	if len(token) > exactDigits {
+		return 0, false
+	}
+	for _, c := range token {
+		if !isDigit(c) {
+			return 0, false
+		}
+		n = 10*n + uint64(c-'0')
+	}
+	return n, true
+}
+
+// setCount sets v to n if it is of a kind, and has the room, for it.
+func setCount(s *shape, v reflect.Value, n uint64) bool {
+	switch {
+	case s.kind == natural && !v.OverflowUint(n):
+		v.SetUint(n)
+	case s.kind == integer && !v.OverflowInt(int64(n)):
+		v.SetInt(int64(n))
+	case s.kind == decimal:
+		v.SetFloat(float64(n))
+	default:
+		return false
+	}
+	return true
+}
+
 // object reads a struct.
 func (d *decoder) object(s *shape, v reflect.Value) *fault {
 	if !d.enter() {
@@ -179,14 +214,13 @@ func (d *decoder) object(s *shape, v reflect.Value) *fault {
 		if !another {
 			break
 		}
-		token, plain, ok := d.quoted()
-		if !ok || !d.take(':') {
+		i, name, ok := d.member(s, next)
+		if !ok {
 			return d.broken()
 		}
-		i := s.find(token, plain, next)
 		if i < 0 {
 			if d.strict {
-				step, text := unknownField(unquote(token, plain), s.names())
+				step, text := unknownField(name, s.names())
 				return (&fault{text: text}).within(step)
 			}
 			if _, ok := d.scanner.value(); !ok {
@@ -216,6 +250,26 @@ func (d *decoder) object(s *shape, v reflect.Value) *fault {
 		}
 	}
 	return nil
+}
+
+// member takes a name and its colon, and returns the index of the field that it names: mostly the one from which the search
+// begins, written as we write it. Else the index is -1, and unknown is the name.
+func (d *decoder) member(s *shape, from int) (i int, unknown string, ok bool) {
+	if from < len(s.fields) {
+		label, rest := s.fields[from].label, d.text[d.at:]
+		if len(rest) >= len(label) && string(rest[:len(label)]) == label {
+			d.at += len(label)
+			return from, "", true
+		}
+	}
+	token, plain, ok := d.quoted()
+	if !ok || !d.take(':') {
+		return -1, "", false
+	}
+	if i = s.find(token, plain, from); i < 0 {
+		unknown = unquote(token, plain)
+	}
+	return i, unknown, true
 }
 
 const firstElements = 2 // that a list has room for before it grows: most have so many, the legs of a stream above all

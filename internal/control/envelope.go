@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -189,18 +190,39 @@ func appendAnswer(b []byte, id json.RawMessage, result any, e *Error, max int) [
 	return append(line, "}\n"...)
 }
 
+// messageHead begins every answer with an id, and every request.
+const messageHead = `{"jsonrpc":"2.0","id":`
+
 func appendAnswerHead(b []byte, id json.RawMessage) []byte {
 	if id == nil {
 		return append(b, nullAnswer...)
 	}
-	b = append(b, `{"jsonrpc":"2.0","id":`...)
+	b = append(b, messageHead...)
 	b = append(b, id...)
 	return append(b, ',')
 }
 
+// plainAnswer cuts the result out of an answer as appendAnswer writes it. If the result is one well-formed value then the line
+// says nothing else, and need not be opened; whether it is, its reader finds out.
+func plainAnswer(line []byte) (id uint64, result []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(line, []byte(messageHead))
+	if !ok {
+		return 0, nil, false
+	}
+	digits, rest, ok := bytes.Cut(rest, []byte(`,"result":`))
+	if !ok || len(digits) == 0 || digits[0] == '0' {
+		return 0, nil, false
+	}
+	if id, ok = fewDigits(digits); !ok {
+		return 0, nil, false
+	}
+	result, ok = bytes.CutSuffix(rest, []byte("}\n"))
+	return id, result, ok
+}
+
 // appendRequest appends one line: a call. params nil sends none.
 func appendRequest(b []byte, id uint64, method string, params any) (_ []byte, err error) {
-	b = append(b, `{"jsonrpc":"2.0","id":`...)
+	b = append(b, messageHead...)
 	b = strconv.AppendUint(b, id, 10)
 	return appendMethod(b, method, params)
 }

@@ -1,7 +1,9 @@
 package control
 
 import (
+	"bytes"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -102,4 +104,34 @@ func TestAnAnswerThatCannotBeEncodedIsAnError(t *testing.T) {
 	if r.Error == nil || r.Error.Code != CodeInternal {
 		t.Errorf("got %+v", r)
 	}
+}
+
+// FuzzPlainAnswer compares the short way with the long one: an answer that plainAnswer takes, and whose result is one value, says
+// what openEnvelope finds in it, and nothing else.
+func FuzzPlainAnswer(f *testing.F) {
+	for _, seed := range []string{
+		`{"jsonrpc":"2.0","id":1,"result":{"id":"x"}}`, `{"jsonrpc":"2.0","id":12,"result":null}`, `{"jsonrpc":"2.0","id":0,"result":1}`,
+		`{"jsonrpc":"2.0","id":1,"result":1,"result":2}`, `{"jsonrpc":"2.0","id":1,"result":"},\"result\":"}`, `{"jsonrpc":"2.0","id":,"result":1}`,
+		`{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":",\"result\":"}}`, `{"jsonrpc":"2.0","id":1e3,"result":[]}`, `{"jsonrpc":"2.0","id":1,"result":{}}}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		line := append(text, '\n')
+		id, result, ok := plainAnswer(line)
+		s := scanner{text: result}
+		if !ok || !s.skip() || !s.ended() {
+			return
+		}
+		e, bad, broken := openEnvelope(line, allMembers)
+		if bad != nil || broken || string(e.member[memberID]) != strconv.FormatUint(id, 10) {
+			t.Fatalf("id %d in %q, which is %q, %v, %v", id, line, e.member, bad, broken)
+		}
+		if got := e.member[memberResult]; !bytes.Equal(got, bytes.Trim(result, " \t\r\n")) {
+			t.Fatalf("result %q in %q, and not %q", result, line, got)
+		}
+		if e.member[memberMethod] != nil || e.member[memberParams] != nil || e.member[memberError] != nil {
+			t.Fatalf("%q has more than a result", line)
+		}
+	})
 }

@@ -264,6 +264,13 @@ type Stats struct {
 	Allocs     uint64            `json:"allocs"`         // objects the process has allocated since its start
 	EarlyReuse uint64            `json:"early_reuse"`    // ports leased again before their preferred rest
 	EventsLost uint64            `json:"events_lost"`    // events that a slow controller did not take
+
+	// Of the engines funnel and xdp; 0 with others.
+	HandedOver  uint64 `json:"handed_over"`  // packets that one worker received for another
+	XDPInvalid  uint64 `json:"xdp_invalid"`  // frames that the kernel refused to take from an AF_XDP socket
+	XDPStarved  uint64 `json:"xdp_starved"`  // times that the kernel found no free frame of an AF_XDP socket
+	HopResyncs  uint64 `json:"hop_resyncs"`  // times that news of routes and neighbours were lost, and all was asked again
+	HopsRefused uint64 `json:"hops_refused"` // times that a way to a destination was not looked up: the table is full
 }
 
 // Drain stops new sessions from being opened (On) or lets them in again.

@@ -13,7 +13,8 @@ type transport interface {
 }
 
 const (
-	writeStall  = 5 * time.Second // a peer that takes none of a write for this long is disconnected
+	writeStall  = 5 * time.Second // a peer that takes none of a write for this long is disconnected, or up to a second later:
+	stallSlack  = 5               // a deadline has a fifth of it to spare, and serves every write within that time
 	writeChunk  = 64 << 10        // bytes of one write: what a stall is judged by
 	maxWaiting  = 64 << 10        // bytes that wait beside a write; who has more to say waits for that write
 	writeBuffer = 8 << 10         // bytes that are sent without waiting for more: the peer reads while we go on
@@ -31,6 +32,8 @@ type outbox struct {
 	spare   []byte    // the buffer that was written before
 	writing bool      // somebody writes, and takes what waits as well
 	err     error     // of a write: nothing is sent any more
+
+	deadline time.Time // of nc; whoever writes
 }
 
 func newOutbox(nc transport, stall time.Duration) *outbox {
@@ -85,7 +88,7 @@ func (o *outbox) flush() error {
 func (o *outbox) write(lines []byte) error {
 	for len(lines) > 0 {
 		n := min(len(lines), writeChunk)
-		if err := o.nc.SetWriteDeadline(time.Now().Add(o.stall)); err != nil {
+		if err := o.extend(); err != nil {
 			return err
 		}
 		if _, err := o.nc.Write(lines[:n]); err != nil {
@@ -94,4 +97,14 @@ func (o *outbox) write(lines []byte) error {
 		lines = lines[n:]
 	}
 	return nil
+}
+
+// extend gives a write its time. Most find that the one before left enough.
+func (o *outbox) extend() error {
+	now := time.Now()
+	if o.deadline.Sub(now) >= o.stall {
+		return nil
+	}
+	o.deadline = now.Add(o.stall + o.stall/stallSlack)
+	return o.nc.SetWriteDeadline(o.deadline)
 }

@@ -136,3 +136,38 @@ func TestALargeBufferIsNotHeldForTheRestOfTheConnection(t *testing.T) {
 		t.Errorf("%d bytes are held", held)
 	}
 }
+
+// dated is a connection that notes its write deadlines.
+type dated struct {
+	transport
+	deadlines []time.Time
+}
+
+func (d *dated) Write(b []byte) (int, error) { return len(b), nil }
+func (d *dated) SetWriteDeadline(until time.Time) error {
+	d.deadlines = append(d.deadlines, until)
+	return nil
+}
+
+func TestEveryWriteHasItsTimeAndManyShareADeadline(t *testing.T) {
+	d := &dated{}
+	o := newOutbox(d, time.Hour)
+	for range 100 {
+		before := time.Now()
+		o.add(line("a\n"))
+		if err := o.flush(); err != nil {
+			t.Fatal(err)
+		}
+		if last := d.deadlines[len(d.deadlines)-1]; last.Sub(before) < o.stall {
+			t.Fatalf("a write has %v", last.Sub(before))
+		}
+	}
+	if len(d.deadlines) != 1 {
+		t.Errorf("%d deadlines for 100 writes", len(d.deadlines))
+	}
+	o.deadline = time.Now().Add(o.stall / 2)
+	o.add(line("a\n"))
+	if err := o.flush(); err != nil || len(d.deadlines) != 2 {
+		t.Errorf("%v, %d deadlines when the first was too near", err, len(d.deadlines))
+	}
+}

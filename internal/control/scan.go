@@ -1,6 +1,11 @@
 package control
 
-import "encoding/json"
+import (
+	"encoding/binary"
+	"encoding/json"
+	"math/bits"
+	"unicode/utf8"
+)
 
 // scanner walks over JSON (RFC 8259) in place. Its steps say whether what stands there is well-formed and leave the words
 // for what is not to encoding/json: see syntax. It accepts exactly what encoding/json does.
@@ -15,9 +20,7 @@ const maxDepth = 10000 // of nested lists and objects: encoding/json's own bound
 // next skips white space and returns the byte there without taking it; 0, which begins no value, at the end.
 func (s *scanner) next() byte {
 	for ; s.at < len(s.text); s.at++ {
-		switch c := s.text[s.at]; c {
-		case ' ', '\t', '\n', '\r':
-		default:
+		if c := s.text[s.at]; c > ' ' || c != ' ' && c != '\n' && c != '\t' && c != '\r' {
 			return c
 		}
 	}
@@ -59,23 +62,55 @@ func (s *scanner) quoted() (token []byte, plain, ok bool) {
 		return nil, false, false
 	}
 	start := s.at - 1
-	for plain = true; s.at < len(s.text); s.at++ {
+	for plain = true; ; s.at++ {
+		s.at += ordinary(s.text[s.at:])
+		if s.at == len(s.text) {
+			return nil, false, false
+		}
 		switch c := s.text[s.at]; {
 		case c == '"':
 			s.at++
 			return s.text[start:s.at], plain, true
-		case c < ' ':
-			return nil, false, false
+		case c >= utf8.RuneSelf:
+			plain = false
 		case c == '\\':
 			plain = false
 			if !s.escape() {
 				return nil, false, false
 			}
-		case c > '~':
-			plain = false
+		default:
+			return nil, false, false // a control character
 		}
 	}
-	return nil, false, false
+}
+
+// The same byte eight times over, for eight bytes of text at once.
+const (
+	eachOne   = 0x0101010101010101
+	eachHigh  = 0x80 * eachOne
+	eachSpace = ' ' * eachOne
+	eachQuote = '"' * eachOne
+	eachSlash = '\\' * eachOne
+)
+
+// ordinary counts the bytes before the first one that means something within a string: a quote, a backslash, a control
+// character, or what is not ASCII.
+func ordinary(b []byte) int {
+	n := 0
+	for ; n+8 <= len(b); n += 8 {
+		w := binary.LittleEndian.Uint64(b[n:])
+		quote, slash := w^eachQuote, w^eachSlash
+		// x-1 borrows into the high bit where x is 0, w-' ' where w is less: above the lowest of them it may err.
+		if odd := (w | (w - eachSpace) | (quote - eachOne) | (slash - eachOne)) & eachHigh; odd != 0 {
+			return n + bits.TrailingZeros64(odd)/8
+		}
+	}
+	for ; n < len(b); n++ {
+		if c := b[n]; c == '"' || c == '\\' || c < ' ' || c >= utf8.RuneSelf {
+			break
+		}
+	}
+	return n
 }
 
 // escape goes from the backslash to the last byte of its escape.
@@ -225,7 +260,7 @@ func (s *scanner) ended() bool {
 func unquote(token []byte, plain bool) string {
 	inner := token[1 : len(token)-1]
 	if plain {
-		return string(inner)
+		return familiar(inner)
 	}
 	if text, ok := unescape(inner); ok {
 		return text
