@@ -3,8 +3,6 @@ package relay
 import (
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
-
 	"tandem/relay/netio"
 )
 
@@ -43,48 +41,10 @@ func (w *worker) do(f func(now int64)) {
 
 // order is do by the worker itself.
 func (w *worker) order(f func(now int64)) {
-	wait := errand{over: make(chan struct{})}
-	w.commands.queue <- func(now int64) { f(now); wait.done() }
-	w.commands.waiting.Store(true)
+	var done atomic.Bool
+	w.ask(func(now int64) { f(now); done.Store(true) })
 	w.hurry()
-	wait.await()
-}
-
-// errand is one wait for a worker.
-type errand struct {
-	state atomic.Uint32 // begins as errandOut
-	over  chan struct{} // closed if somebody sleeps
-}
-
-const (
-	errandOut uint32 = iota
-	errandSlept
-	errandDone
-)
-
-// yields is how often one who waits for a worker offers it the processor before going to sleep. A worker that was asleep on
-// the same core has done the work after the first; on another it takes some microseconds, about as many as this. A sleeper's
-// way back through Go's scheduler costs both threads more than the command itself.
-const yields = 24
-
-// await returns when the work is done.
-func (e *errand) await() {
-	for range yields {
-		if e.state.Load() == errandDone {
-			return
-		}
-		unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) //nolint:errcheck // it never fails (sched_yield(2))
-	}
-	if e.state.CompareAndSwap(errandOut, errandSlept) {
-		<-e.over
-	}
-}
-
-// done ends the wait. Worker only.
-func (e *errand) done() {
-	if e.state.Swap(errandDone) == errandSlept {
-		close(e.over)
-	}
+	netio.Await(done.Load)
 }
 
 // hurry wakes the worker, unless it has been woken already.
@@ -96,11 +56,13 @@ func (w *worker) hurry() {
 
 // obey runs what control asked for. Worker only.
 func (w *worker) obey(now int64) {
+	if w.commands.woken.Load() { // also when nothing waits: what a wake was for may have been done before it came
+		w.commands.woken.Store(false)
+	}
 	if !w.commands.waiting.Load() {
 		return
 	}
-	w.commands.woken.Store(false) // both before looking: what is queued from here on is seen next time, and wakes us again
-	w.commands.waiting.Store(false)
+	w.commands.waiting.Store(false) // both before looking: what is queued from here on is seen next time, and wakes us again
 	for {
 		select {
 		case command := <-w.commands.queue:

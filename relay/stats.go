@@ -6,6 +6,7 @@ import (
 
 	"tandem/internal/control"
 	"tandem/relay/netio"
+	"tandem/relay/netio/hop"
 	"tandem/relay/verdict"
 )
 
@@ -37,6 +38,11 @@ func (r *Relay) Stats() control.Stats {
 	}
 	stats.Forwarded, stats.Drops = counts[verdict.Forward], counts.Drops()
 	stats.Overflows, stats.Unmatched = calls.Overflows, calls.Unmatched
+	stats.HandedOver, stats.XDPInvalid, stats.XDPStarved = calls.HandedOver, calls.Invalid, calls.Starved
+	if e, ok := r.engine.(interface{ Hops() hop.Stats }); ok {
+		hops := e.Hops()
+		stats.HopResyncs, stats.HopsRefused = hops.Resyncs, hops.Refused
+	}
 	stats.RecvCalls, stats.SendCalls = calls.RecvCalls, calls.SendCalls
 	if calls.RecvCalls > 0 {
 		stats.BatchIn = float64(calls.RecvPackets) / float64(calls.RecvCalls)
@@ -61,6 +67,9 @@ func add(sum *netio.QueueStats, q netio.QueueStats) {
 	sum.SendPackets += q.SendPackets
 	sum.Overflows += q.Overflows
 	sum.Unmatched += q.Unmatched
+	sum.HandedOver += q.HandedOver
+	sum.Invalid += q.Invalid
+	sum.Starved += q.Starved
 	for way, n := range q.Sent {
 		sum.Sent[way] += n
 	}

@@ -81,9 +81,7 @@ func openRelay(cfg *config.Config, log *slog.Logger) (*relayPlane, error) {
 	if p.relay, err = relay.Open(o); err != nil {
 		return nil, err
 	}
-	if p.keeper, err = keepPolled(cfg, p.relay, log); err != nil {
-		return nil, errors.Join(err, p.relay.Close())
-	}
+	p.keeper = keepPolled(cfg, p.relay, log)
 	so, err := serverOptions(&cfg.Control, log)
 	if err == nil {
 		so.Handler, so.OnClose = p.relay, p.relay.Gone

@@ -34,7 +34,7 @@ func paceCollector() {
 // milliseconds. By the kernel's default of 50 us it wakes up thousands of times a second on a core with calls, and each time
 // interrupts somebody: a sixth of the CPU time of a call. Our timers, SIP's among them, are of half a second and longer; the naps
 // of a worker do not depend on this.
-const timerSlack = 4 * time.Millisecond
+const timerSlack = time.Millisecond
 
 // calmMonitor sets the slack for all threads and those that they will start.
 func calmMonitor(log *slog.Logger) {

@@ -40,6 +40,7 @@ func relayPage(t *testing.T) string {
 			Sessions: 3, Opened: 5, Closed: 2, Received: 100, Forwarded: 90, InBytes: 17200, OutBytes: 15480,
 			Drops: map[string]uint64{"stranger": 7, "bad_tag": 3}, UptimeMS: 1500,
 			Sent: map[string]uint64{"frame": 80, "socket_local": 10}, RecvCalls: 20, SendCalls: 15, Unmatched: 4, RcvBuf: 33554432,
+			HandedOver: 21, XDPInvalid: 22, XDPStarved: 23, HopResyncs: 24, HopsRefused: 25,
 		}
 	}))
 }
@@ -90,6 +91,11 @@ func TestTheRelaysTotalsAreShown(t *testing.T) {
 		"tandem_relay_receive_calls_total 20",
 		"tandem_relay_send_calls_total 15",
 		"tandem_relay_unmatched_total 4",
+		"tandem_relay_handed_over_total 21",
+		"tandem_relay_xdp_invalid_total 22",
+		"tandem_relay_xdp_starved_total 23",
+		"tandem_relay_hop_resyncs_total 24",
+		"tandem_relay_hops_refused_total 25",
 		"tandem_relay_receive_buffer_bytes 3.3554432e+07",
 		"tandem_relay_uptime_seconds 1.5",
 	} {

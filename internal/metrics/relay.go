@@ -25,6 +25,11 @@ var (
 	relaySending    = describe("tandem_relay_send_calls_total", "System calls that sent datagrams.")
 	relayBuffer     = describe("tandem_relay_receive_buffer_bytes", "The smallest receive buffer in use, as the kernel gave it.")
 	relayBatch      = describe("tandem_relay_batch_packets", "Mean datagrams of one system call since the start.", "direction")
+	relayHanded     = describe("tandem_relay_handed_over_total", "Datagrams that one worker received for another. With the engine xdp.")
+	relayInvalid    = describe("tandem_relay_xdp_invalid_total", "Frames that the kernel refused to take from an AF_XDP socket: a fault of the relay's.")
+	relayStarved    = describe("tandem_relay_xdp_starved_total", "Times that the kernel found no free frame of an AF_XDP socket for what it had received.")
+	relayResyncs    = describe("tandem_relay_hop_resyncs_total", "Times that the kernel's news of routes and neighbours were lost and all was asked again.")
+	relayRefused    = describe("tandem_relay_hops_refused_total", "Times that the way to a destination was not looked up, because the table is full: it leaves by a socket.")
 	relayEarly      = describe("tandem_relay_ports_early_reuse_total", "Ports leased again before their preferred rest.")
 	relayEventsLost = describe("tandem_relay_events_lost_total", "Events that no controller took in time.")
 	relayUptime     = describe("tandem_relay_uptime_seconds", "Time since the relay's start.")
@@ -44,6 +49,7 @@ func NewRelay(version string, stats func() control.Stats) prometheus.Gatherer {
 func (relay) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		relaySessions, relayOpened, relayClosed, relayPackets, relayBytes, relayDrops, relayOverflows, relayUnmatched,
+		relayHanded, relayInvalid, relayStarved, relayResyncs, relayRefused,
 		relaySent, relayReceiving, relaySending, relayBuffer, relayBatch, relayEarly, relayEventsLost, relayUptime,
 	} {
 		ch <- d
@@ -70,6 +76,11 @@ func (r relay) Collect(ch chan<- prometheus.Metric) {
 	}
 	counter(relayOverflows, s.Overflows)
 	counter(relayUnmatched, s.Unmatched)
+	counter(relayHanded, s.HandedOver)
+	counter(relayInvalid, s.XDPInvalid)
+	counter(relayStarved, s.XDPStarved)
+	counter(relayResyncs, s.HopResyncs)
+	counter(relayRefused, s.HopsRefused)
 	for way, n := range s.Sent {
 		counter(relaySent, n, way)
 	}

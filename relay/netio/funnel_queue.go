@@ -91,9 +91,10 @@ func (q *funnelQueue) Recv(b *Batch, wait time.Duration) error {
 		if q.pace.due() {
 			q.nap()
 		}
+		nobodys := q.stats.Unmatched
 		q.look(b)
-		q.pace.found(b.N)
-		if b.N > 0 || woken {
+		q.pace.found(b.N + int(q.stats.Unmatched-nobodys)) // what has come, whoever it is for
+		if b.N > 0 || q.pace.full || woken {               // full of what is nobody's: control has its turn
 			return nil
 		}
 		left := rest.left()

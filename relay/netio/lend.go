@@ -1,10 +1,8 @@
 package netio
 
 import (
-	"runtime"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
+	"time"
 )
 
 // lending lets somebody else have what is a worker's alone while the worker sleeps: to wake it costs both threads more than most of
@@ -25,7 +23,7 @@ func (l *lending) offer() { l.state.Store(asleep) }
 // reclaim ends it. Worker only.
 func (l *lending) reclaim() {
 	if l.state.Swap(awake) == lent {
-		yieldUntil(func() bool { return l.state.Load() == returned })
+		Await(func() bool { return l.state.Load() == returned })
 		l.state.Store(awake)
 	}
 }
@@ -42,17 +40,25 @@ func (l *lending) borrow(f func()) bool {
 	return true
 }
 
-// yieldsEach is after how many looks Go's scheduler gets its turn too: who is waited for may need this very thread.
-const yieldsEach = 64
+const (
+	// spins is how often one who waits for another's few instructions looks before going to sleep, some 2 us: on another core they take
+	// no longer.
+	spins = 1000
 
-// yieldUntil waits for something that takes others a few instructions, and offers them the processor meanwhile: on another core they
-// need no more than that, on this one they have done it after the first offer. It does not sleep, however long they were interrupted,
-// because a sleep can last for milliseconds more.
-func yieldUntil(done func() bool) {
-	for looks := 1; !done(); looks++ {
-		unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // it never fails
-		if looks%yieldsEach == 0 {
-			runtime.Gosched()
+	// awaitFirst and awaitLongest are how long the sleep is between two looks then, twice as long each time: whoever is waited for needs
+	// this processor, or was interrupted.
+	awaitFirst, awaitLongest = 20 * time.Microsecond, time.Millisecond
+)
+
+// Await returns when done does what takes other threads a few instructions. It sleeps by the clock and not by sched_yield(2), after which
+// whoever yields comes last, or by Go's timers, which may be milliseconds late.
+func Await(done func() bool) {
+	for range spins {
+		if done() {
+			return
 		}
+	}
+	for length := awaitFirst; !done(); length = min(2*length, awaitLongest) {
+		nap(int64(length))
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 )
 
 func TestWhatTheWorkerHasIsLentToNobody(t *testing.T) {
@@ -25,29 +24,27 @@ func TestWhatTheWorkerHasIsLentToNobody(t *testing.T) {
 }
 
 func TestAWorkerThatWakesUpWaitsForTheLoanAndNoOther(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var l lending
-		l.offer()
-		begun, end, back := make(chan struct{}), make(chan struct{}), make(chan struct{})
-		go l.borrow(func() { close(begun); <-end })
-		<-begun
-		var done atomic.Bool
-		go func() { l.reclaim(); done.Store(true); close(back) }()
-		for l.state.Load() == lent {
-			runtime.Gosched()
-		}
-		if l.borrow(func() {}) {
-			t.Error("lent again although the worker is back")
-		}
-		if done.Load() {
-			t.Error("the worker did not wait for the loan")
-		}
-		close(end)
-		<-back
-		if l.borrow(func() {}) {
-			t.Error("lent after the worker had everything back")
-		}
-	})
+	var l lending
+	l.offer()
+	begun, end, back := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go l.borrow(func() { close(begun); <-end })
+	<-begun
+	var done atomic.Bool
+	go func() { l.reclaim(); done.Store(true); close(back) }()
+	for l.state.Load() == lent {
+		runtime.Gosched()
+	}
+	if l.borrow(func() {}) {
+		t.Error("lent again although the worker is back")
+	}
+	if done.Load() {
+		t.Error("the worker did not wait for the loan")
+	}
+	close(end)
+	<-back
+	if l.borrow(func() {}) {
+		t.Error("lent after the worker had everything back")
+	}
 }
 
 // TestOneAtATime counts without any other protection: the race detector sees every moment at which two would.

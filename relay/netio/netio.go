@@ -116,6 +116,8 @@ type QueueStats struct {
 	SendCalls, SendPackets uint64 // batch occupancy out
 	Overflows              uint64 // datagrams dropped because a receive buffer was full: a socket's (SO_RXQ_OVFL), a ring's, a worker's
 	HandedOver             uint64 // datagrams of other workers' ports that this queue received and gave to them
+	Invalid                uint64 // frames that the kernel refused to take from an AF_XDP socket: a fault of ours
+	Starved                uint64 // times that the kernel found no frame to fill for an AF_XDP socket
 	Unmatched              uint64 // datagrams that reached a shared socket without naming one of our addresses; not in RecvPackets
 	Sent                   [Ways]uint64
 }

@@ -167,5 +167,5 @@ func (s *section) awaitQuiet() {
 	if before%2 == 0 {
 		return
 	}
-	yieldUntil(func() bool { return s.turns.Load() != before })
+	Await(func() bool { return s.turns.Load() != before })
 }

@@ -60,6 +60,7 @@ func (q *xdpQueue) Recv(b *Batch, wait time.Duration) error {
 			q.nap()
 			q.poll()
 		}
+		nobodys := q.stats.Unmatched
 		// Each way in comes first now and then: one that never runs dry must not keep the others out of the batch.
 		if q.looks++; q.readable || q.looks%socketsEvery == 0 {
 			q.readable = false
@@ -70,8 +71,8 @@ func (q *xdpQueue) Recv(b *Batch, wait time.Duration) error {
 		}
 		others := q.lookAtRings(b)
 		q.takeHanded(b)
-		q.pace.found(b.N + others)
-		if b.N > 0 || others > 0 || woken {
+		q.pace.found(b.N + others + int(q.stats.Unmatched-nobodys)) // what has come, whoever it is for
+		if b.N > 0 || others > 0 || q.pace.full || woken {          // full of what is nobody's: control has its turn
 			return nil
 		}
 		left := rest.left()
@@ -257,7 +258,10 @@ func (q *xdpQueue) Stats() QueueStats {
 		return stats
 	}
 	for _, r := range q.rings {
-		stats.Overflows += r.socket.Statistics().Dropped
+		s := r.socket.Statistics()
+		stats.Overflows += s.Dropped
+		stats.Invalid += s.Invalid
+		stats.Starved += s.Starved
 	}
 	return stats
 }

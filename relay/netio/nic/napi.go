@@ -39,7 +39,9 @@ const (
 // NAPIs returns those of the device with that index, in the network namespace of the calling thread. A device that is down, or
 // whose driver works without, has none.
 func NAPIs(index int) ([]NAPI, error) {
-	answers, err := askNetdev(napiGet, unix.NLM_F_DUMP, nl.NewRtAttr(napiIndex, nl.Uint32Attr(uint32(index))))
+	answers, err := whole(func() ([][]byte, error) {
+		return askNetdev(napiGet, unix.NLM_F_DUMP, nl.NewRtAttr(napiIndex, nl.Uint32Attr(uint32(index))))
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list NAPIs: %w", err)
 	}

@@ -7,6 +7,7 @@
 package nic
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -43,11 +44,11 @@ func (d *Device) Virtual() bool { return d.Kind != "device" }
 // Find returns the devices that have the addresses, in the network namespace of the calling thread, sorted by name. An address
 // that no device has is left out: it may come later.
 func Find(addresses []netip.Addr) ([]Device, error) {
-	links, err := netlink.LinkList()
+	links, err := whole(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list network devices: %w", err)
 	}
-	owned, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	owned, err := whole(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("list addresses of network devices: %w", err)
 	}
@@ -73,6 +74,20 @@ func Find(addresses []netip.Addr) ([]Device, error) {
 	}
 	slices.SortFunc(found, func(a, b Device) int { return cmpName(a.Name, b.Name) })
 	return found, nil
+}
+
+// listTries is how often a list is asked for that has changed while the kernel wrote it down. Where devices come and go all the time,
+// as those of containers do, that happens to every sixth.
+const listTries = 20
+
+// whole asks for a list until it is of one piece.
+func whole[T any](list func() ([]T, error)) (all []T, err error) {
+	for range listTries {
+		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return all, err
 }
 
 func cmpName(a, b string) int {

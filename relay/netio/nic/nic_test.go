@@ -1,14 +1,18 @@
 package nic
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -106,4 +110,69 @@ func TestAddressesOfAVLANAreFoundOnTheDeviceBelow(t *testing.T) {
 	if !slices.Equal(d.VLANs, []VLAN{{5, 7}}) || d.Kind != "device" || d.Virtual() || d.Queues != 1 {
 		t.Errorf("%+v", d)
 	}
+}
+
+func TestAListThatChangedMeanwhileIsAskedForAgain(t *testing.T) {
+	broken := errors.New("broken")
+	for _, c := range []struct {
+		name        string
+		interrupted int // times
+		then        error
+		asked       int
+		want        error
+	}{
+		{"of one piece", 0, nil, 1, nil},
+		{"changed for a while", 5, nil, 6, nil},
+		{"changes all the time", listTries, nil, listTries, netlink.ErrDumpInterrupted},
+		{"another error", 2, broken, 3, broken},
+	} {
+		asked := 0
+		got, err := whole(func() ([]int, error) {
+			if asked++; asked <= c.interrupted {
+				return []int{-1}, fmt.Errorf("list: %w", netlink.ErrDumpInterrupted)
+			}
+			return []int{asked}, c.then
+		})
+		if asked != c.asked || !errors.Is(err, c.want) || err == nil && got[0] != asked {
+			t.Errorf("%s: asked %d times: %v, %v", c.name, asked, got, err)
+		}
+	}
+}
+
+// TestDevicesAreFoundWhileOthersComeAndGo needs the kernel's list to be too long for one message, as where many containers are.
+func TestDevicesAreFoundWhileOthersComeAndGo(t *testing.T) {
+	enterNamespace(t)
+	veth := func(name string) *netlink.Veth {
+		return &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name, TxQLen: -1}, PeerName: name + "-far"}
+	}
+	for i := range 60 {
+		must(t, netlink.LinkAdd(veth(fmt.Sprintf("td-%d", i))))
+	}
+	addAddress(t, "td-7", "198.18.1.1/24")
+	here, err := netns.Get()
+	must(t, err)
+	defer here.Close()
+	coming, err := netlink.NewHandleAt(here)
+	must(t, err)
+	defer coming.Close()
+	var stop atomic.Bool
+	done := make(chan error)
+	go func() {
+		var err error
+		for passing := veth("td-passing"); err == nil && !stop.Load(); {
+			if err = coming.LinkAdd(passing); err == nil {
+				err = coming.LinkDel(passing)
+			}
+		}
+		done <- err
+	}()
+	for range 20 {
+		found, err := Find([]netip.Addr{netip.MustParseAddr("198.18.1.1")})
+		if err != nil || len(found) != 1 || found[0].Name != "td-7" {
+			t.Errorf("%v, %v", found, err)
+			break
+		}
+	}
+	stop.Store(true)
+	must(t, <-done)
 }

@@ -116,6 +116,16 @@ func TestEveryFrameIsInOnePlace(t *testing.T) {
 	}
 }
 
+func TestWhatTheKernelRefusesToSendIsCounted(t *testing.T) {
+	x, _ := onLoopback(t)
+	x.tx.room(1)
+	x.tx.put(unix.XDPDesc{Addr: uint64(len(x.memory)) + FrameSize, Len: 64}) // as Send never does
+	x.Kick()
+	if s := x.Statistics(); s.Invalid != 1 {
+		t.Errorf("%+v, want one invalid", s)
+	}
+}
+
 func TestAPacketThatIsNotKickedWaitsAndAFullRingSaysSo(t *testing.T) {
 	x, _ := onLoopback(t)
 	x.Refill()
