@@ -10,7 +10,7 @@ import (
 // transaction does not, over no transport.
 func (c *call) accept(l *leg, body []byte) {
 	s := l.open
-	res := sip.NewResponseFromRequest(s.in.Req, 200, reasonPhrase(200), nil)
+	res := s.in.Response(200, reasonPhrase(200))
 	c.addOurs(res, l.trunk, s.in.Listener)
 	c.agreeTimer(l, s.in.Req, res)
 	c.addHeard(l, res)

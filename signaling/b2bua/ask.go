@@ -193,15 +193,24 @@ func (c *call) retry(q *asked) {
 	c.ask(q)
 }
 
+// answerTo reads the answer to our offer.
+func (c *call) answerTo(q *asked, res *sip.Response) (Media, error) {
+	ctx, cancel := c.b.patience()
+	defer cancel()
+	om, err := c.b.terms(q.to).answered(ctx, q.media, res.Body())
+	if err == nil && !q.media.Pass {
+		err = om.offeredOnly(&q.offer)
+	}
+	return om, err
+}
+
 // agree completes a passed offer: both legs change together.
 func (c *call) agree(q *asked, res *sip.Response) {
 	o := q.to
 	if c.phase == Over || o.ended {
 		return
 	}
-	ctx, cancel := c.b.patience()
-	defer cancel()
-	om, err := c.b.terms(o).answered(ctx, q.media, res.Body())
+	om, err := c.answerTo(q, res)
 	if err != nil {
 		c.log.Warn("answer to a re-INVITE not usable", "leg", o.name, "why", err)
 		c.withdraw(q, 488)
@@ -243,8 +252,10 @@ func (c *call) agree(q *asked, res *sip.Response) {
 		c.putBack(q)
 		return
 	}
+	before := q.from.d.Media
 	q.from.d.Media, o.d.Media = m, om
 	if q.s != nil {
+		q.s.before = &before
 		c.renewed(q.from, q.s, body)
 	}
 	if q.done != nil {

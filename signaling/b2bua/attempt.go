@@ -151,7 +151,7 @@ func (c *call) buildINVITE(at *attempt) (*sip.Request, error) {
 	at.leg.timer.least = at.turn.least
 	at.leg.timer.begin(req, &tr.Policy)
 	m := &d.Media
-	offer, err := readSDP(c.a.d.Media.Received)
+	offer, err := c.a.d.Media.heard()
 	if err != nil {
 		return nil, err
 	}
@@ -187,8 +187,10 @@ func (c *call) failedAs(at *attempt, code, told, cause int, why string) {
 	case at.uac == nil: // nothing was sent
 	case at.lost:
 		at.turn.trunk.Failed(0, why)
+		c.noteFailure(at.turn, code, cause)
 	default:
 		at.turn.trunk.Failed(metric, why)
+		c.noteFailure(at.turn, code, cause)
 	}
 	c.log.Info("trunk failed", "trunk", t.Trunk, "address", t.Address, "code", code, "translated", told, "cause", cause, "why", why)
 	if c.try == at {

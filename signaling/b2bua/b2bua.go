@@ -15,11 +15,12 @@
 //
 // Where to look: an offer inside a call goes from reinvite.go or update.go through ask.go to the other side; late.go makes the
 // offer where a peer brought none; reliable.go and fork.go are what happens before the answer, timer.go what keeps a
-// session; referto.go, transfer.go, handover.go and notify.go turn a REFER or a Replaces into another call. A leg that changes
+// session; referto.go, transfer.go, consult.go, handover.go and notify.go turn a REFER or a Replaces into another call. A leg that changes
 // its call is the one thing that goes from goroutine to goroutine, as a copy, through the mailbox.
 //
-// Not spoken: a call that begins with T.38 (488; within one see fax.go), Replaces of a dialog that still rings (481), REFER outside a dialog
-// (403), events other than refer (489), MESSAGE (405). Of a reliable 18x to a re-INVITE only the PRACK is sent: its 2xx counts.
+// Not spoken: a call that begins with T.38 (488; within one see fax.go), INVITE with Replaces of a caller whose call still
+// rings (481: RFC 3891 section 3), REFER outside a dialog (403), events other than refer (489), MESSAGE (405). Of a reliable
+// 18x to a re-INVITE only the PRACK is sent: its 2xx counts.
 package b2bua
 
 import (

@@ -1,7 +1,7 @@
 package b2bua
 
 import (
-	"strconv"
+	"math"
 	"strings"
 
 	"tandem/signaling/sdp"
@@ -34,37 +34,34 @@ var rates = map[string]int{
 // notMedia are payload types beside the codec: they take its place for a moment and add nothing.
 var notMedia = map[string]bool{"TELEPHONE-EVENT": true, "CN": true, "RED": true}
 
-// bandwidth estimates what the audio of a body takes in one direction, in kbit/s on the wire (IP and above): that of the
-// first codec of the list, which is the one that answers take. b=AS and b=TIAS of the body cap it (RFC 8866 section 5.8, RFC
-// 3890 section 6.2). suite is that of SRTP, empty for RTP. A body that cannot be read counts like an unknown codec.
-func bandwidth(body string, audio int, suite string, v6 bool) int {
-	rate, every := rateUnknown, perFrame
-	if s, err := readSDP(body); err == nil && audio < len(s.Media()) {
-		m := s.Media()[audio]
-		rate = rateOf(m.Payloads)
-		if m.PTime > 0 {
-			every = m.PTime
+// bandwidth estimates what the audio of a peer's body takes in one direction, in kbit/s on the wire (IP and above): that of
+// the first codec of the list, which is the one that answers take. b=AS and b=TIAS of the body cap it (RFC 8866 section 5.8,
+// RFC 3890 section 6.2). suite is that of SRTP, empty for RTP. A body that cannot be read counts like an unknown codec.
+func bandwidth(m *Media, suite string, v6 bool) int {
+	rate, every, most := rateUnknown, perFrame, math.MaxInt
+	if audio := m.mline(); audio != nil {
+		rate = rateOf(audio.Payloads)
+		if audio.PTime > 0 {
+			every = audio.PTime
 		}
-	}
-	total, payload := declared(body, audio)
-	if payload > 0 {
-		rate = min(rate, payload)
+		if audio.TIAS > 0 {
+			rate = min(rate, audio.TIAS)
+		}
+		if audio.AS > 0 {
+			most = audio.AS
+		}
 	}
 	head := headUDP + headRTP + tagOfSuite(suite) + headIP4
 	if v6 {
 		head += headIP6 - headIP4
 	}
-	kbits := (rate + head*8*1000/every + 999) / 1000
-	if total > 0 {
-		kbits = min(kbits, total)
-	}
-	return kbits
+	return min((rate+head*8*1000/every+999)/1000, most)
 }
 
 // rateOf is the rate of the first codec, in bit/s.
 func rateOf(list []sdp.Payload) int {
-	for _, p := range list {
-		name := strings.ToUpper(p.Name)
+	for i := range list {
+		name := strings.ToUpper(list[i].Name)
 		if notMedia[name] {
 			continue
 		}
@@ -86,42 +83,4 @@ func tagOfSuite(suite string) int {
 		return tag32
 	}
 	return tag80
-}
-
-// declared reads the b= lines that hold for an m-line, its own or else the session's: AS in kbit/s with all overhead down to
-// IP, TIAS in bit/s without any. 0: not told.
-func declared(body string, audio int) (as, tias int) {
-	at := -1 // index of the m-line that a line belongs to; -1: the session
-	var own, session [2]int
-	for l := range strings.Lines(body) {
-		l = strings.TrimRight(l, "\r\n")
-		if strings.HasPrefix(l, "m=") {
-			if at++; at > audio {
-				break
-			}
-		}
-		kind, value, ok := strings.Cut(l, ":")
-		n, err := strconv.ParseUint(value, 10, 31)
-		if !ok || err != nil {
-			continue
-		}
-		to := &session
-		if at == audio {
-			to = &own
-		} else if at >= 0 {
-			continue
-		}
-		switch kind {
-		case "b=AS":
-			to[0] = int(n)
-		case "b=TIAS":
-			to[1] = int(n)
-		}
-	}
-	for i := range own {
-		if own[i] == 0 {
-			own[i] = session[i]
-		}
-	}
-	return own[0], own[1]
 }

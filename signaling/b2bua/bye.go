@@ -31,7 +31,11 @@ func (c *call) byed(l *leg, in *guard.Inbound) {
 	if x := c.xfer; x != nil && x.by == l && !x.on {
 		return // he has what he wanted: who stays waits for the new call
 	}
+	if c.departed(in.Req) {
+		return
+	}
 	if c.phase < Answered { // a BYE inside the early dialog (RFC 3261 section 15.1.1): as good as a CANCEL
+		c.givenUp = true
 		c.abandonAll("the caller hung up", reasons(in.Req)...)
 		c.rec.Cause = q850(in.Req)
 		c.rejectBy(487, byCaller, "BYE before the answer", nil)
@@ -80,8 +84,8 @@ func (c *call) sendBYE(l *leg, why []reason) {
 		l.bye = &goodbye{why}
 		return
 	}
-	if l == c.a && l.open != nil && !l.open.final && l.open.seq == c.firstSeq { // its 200 still waits for a PRACK
-		l.ended = true
+	if c.unheard(l) {
+		l.ended, c.missed = true, 480
 		c.decline(l, 480, nil)
 		return
 	}
@@ -102,6 +106,11 @@ func (c *call) sendBYE(l *leg, why []reason) {
 	})
 }
 
+// unheard reports the caller's leg while its 200 still waits for a PRACK, or for who takes over.
+func (c *call) unheard(l *leg) bool {
+	return l == c.a && l.open != nil && !l.open.final && l.open.seq == c.firstSeq
+}
+
 // endServed ends what is open on a leg whose dialog is over: its re-INVITE gets 487 (RFC 3261 section 15.1.2), ours is
 // forgotten.
 func (c *call) endServed(l *leg) {
@@ -109,6 +118,9 @@ func (c *call) endServed(l *leg) {
 	c.stopTimer(l)
 	if s := l.open; s != nil && l.d.Confirmed {
 		if !s.final {
+			if c.unheard(l) {
+				c.missed = 487
+			}
 			c.decline(l, 487, nil)
 		} else {
 			c.settled(l)

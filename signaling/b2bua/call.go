@@ -55,22 +55,26 @@ type call struct {
 	shown   bool  // the caller was sent SDP: its port must not change any more
 	behind  bool  // what the caller answered before the callee did is still to be told there
 
-	xfer    *transfer    // a REFER at work; nil: none
-	from    *origin      // a REFER began this call, and who stays is not here yet; nil: otherwise
-	entry   *trunk.Trunk // of who sent that REFER: as if the call had entered by it
-	depth   int          // transfers behind each other so far
-	former  []*leg       // legs that transfers took out of the call
-	rel     reliable     // 18x to the caller that wait for their PRACK
-	ring    *deadline    // Timer C (RFC 3261 section 16.6, item 11), over all trunks
-	waiting int          // requests of ours that have no final answer yet
-	counted bool         // holds a place of limits.calls
-	surplus bool         // beyond limits.calls: good for an emergency call only
-	last    int          // status of the trunk that failed last
-	said    []reason     // the Reason it gave
-	rec     CallRecord
-	gone    bool        // nothing is awaited any more
-	ended   atomic.Bool // the goroutine is gone, nothing is taken any more
-	door    sync.Mutex  // of hand and shut
+	xfer     *transfer    // a REFER at work; nil: none
+	promised *claim       // the callee goes to a transfer once it answers; nil: it does not
+	from     *origin      // a REFER began this call, and who stays is not here yet; nil: otherwise
+	entry    *trunk.Trunk // of who sent that REFER: as if the call had entered by it
+	depth    int          // transfers behind each other so far
+	former   []*leg       // legs that transfers took out of the call
+	rel      reliable     // 18x to the caller that wait for their PRACK
+	ring     *deadline    // Timer C (RFC 3261 section 16.6, item 11), over all trunks
+	waiting  int          // requests of ours that have no final answer yet
+	counted  bool         // holds a place of limits.calls
+	surplus  bool         // beyond limits.calls: good for an emergency call only
+	givenUp  bool         // by its caller, before the answer
+	missed   int          // what the caller got although the callee had answered; 0: nothing yet, or its 200
+	last     int          // status of the trunk that failed last
+	said     []reason     // the Reason it gave
+	unable   []failure    // the trunks that failed so far
+	rec      CallRecord
+	gone     bool        // nothing is awaited any more
+	ended    atomic.Bool // the goroutine is gone, nothing is taken any more
+	door     sync.Mutex  // of hand and shut
 }
 
 // leg is one dialog at work: its state, and the transactions in progress.
@@ -236,6 +240,10 @@ func (c *call) finish(code int, by, why string) {
 		return
 	}
 	c.phase = Over
+	if c.missed != 0 { // whatever became of the rest: no call of the caller's was answered
+		code, c.rec.Answer = c.missed, time.Time{}
+	}
+	code = c.breakPromise(code)
 	c.timers.stop(c.ring)
 	for _, at := range c.attempts {
 		c.timers.stop(at.timer)
@@ -260,7 +268,7 @@ func (c *call) finish(code int, by, why string) {
 
 // shrink drops what only a living call needs: transactions keep a call reachable for 32 s after its end.
 func (c *call) shrink() {
-	c.queue = nil
+	c.queue, c.unable = nil, nil
 	for _, l := range []*leg{c.a, c.peer} {
 		if l != nil {
 			l.d.Media = Media{}

@@ -147,7 +147,7 @@ func TestBandwidthOfACall(t *testing.T) {
 		{"no number", body("0", "b=AS:x\r\nb=CT:5\r\n"), "", false, 80},
 		{"not readable", "v=1", "", false, 80},
 	} {
-		if got := bandwidth(tt.body, 0, tt.suite, tt.v6); got != tt.want {
+		if got := bandwidth(&Media{Received: tt.body}, tt.suite, tt.v6); got != tt.want {
 			t.Errorf("%s: %d kbit/s, want %d", tt.name, got, tt.want)
 		}
 	}
@@ -161,7 +161,7 @@ func FuzzBandwidth(f *testing.F) {
 	f.Add("b=AS:1\nm=\n\x00", "x", true)
 	const most = (256_000 + (headIP6+headUDP+headRTP+tagGCM)*8*1000) / 1000
 	f.Fuzz(func(t *testing.T, body, suite string, v6 bool) {
-		if n := bandwidth(body, 0, suite, v6); n < 1 || n > most {
+		if n := bandwidth(&Media{Received: body}, suite, v6); n < 1 || n > most {
 			t.Errorf("%d kbit/s", n)
 		}
 	})

@@ -42,7 +42,7 @@ func (t terms) faxed(now Media) (Media, error) {
 
 // faxOffered reads an offer without audio and with a fax, at m-line at. A call that would begin with one is refused: gateways
 // begin with audio, and find out then.
-func (t terms) faxOffered(ctx context.Context, now Media, m sdp.Media, at int, body []byte) (Media, error) {
+func (t terms) faxOffered(ctx context.Context, now Media, s *sdp.Session, at int) (Media, error) {
 	if now.Sent == "" {
 		return now, refuse(488, "no active audio over RTP/AVP or RTP/SAVP")
 	}
@@ -50,19 +50,22 @@ func (t terms) faxOffered(ctx context.Context, now Media, m sdp.Media, at int, b
 	if err != nil {
 		return now, err
 	}
-	next.Received, next.Audio, next.Slot = string(body), at, at
+	m := s.Media()[at]
+	next.hear(s, at)
+	next.Slot = at
 	next.Theirs, next.Wants = m.Flow(), m.Flow()
 	return next, t.remote(ctx, &next, m)
 }
 
 // faxAnswered reads the answer to a fax that was proposed.
-func (t terms) faxAnswered(ctx context.Context, now Media, s *sdp.Session, body []byte) (Media, error) {
+func (t terms) faxAnswered(ctx context.Context, now Media, s *sdp.Session) (Media, error) {
 	if now.Slot >= len(s.Media()) || s.Media()[now.Slot].Rejected() || !s.Media()[now.Slot].Fax() {
 		return now, refuse(488, "the answer refuses the fax")
 	}
 	m := s.Media()[now.Slot]
 	next := now
-	next.Received, next.Audio, next.Theirs = string(body), now.Slot, m.Flow()
+	next.hear(s, now.Slot)
+	next.Theirs = m.Flow()
 	if now.Ours == sdp.Sendrecv {
 		next.Wants = next.Theirs
 	}
@@ -80,7 +83,7 @@ func (t terms) proposeAgain(now Media, offer *Media) (next Media, body []byte, e
 	if err != nil {
 		return now, nil, err
 	}
-	from, err := readSDP(offer.Received)
+	from, err := offer.heard()
 	if err != nil {
 		return now, nil, err
 	}

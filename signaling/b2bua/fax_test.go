@@ -239,7 +239,7 @@ func TestAFaxThatOneSideRefusesLeavesTheAudioAsItIs(t *testing.T) {
 		w.caller.reply(inv, "200 OK", "", sdpOf("192.0.2.10", 5000, ""))
 		w.caller.next("ACK")
 		k.hangUp()
-		if w.relay.kind() != "" {
+		if w.relay.kind() == "opaque" { // which it may have been for a moment: the 487 is the stack's, and we hear of it later
 			t.Errorf("the relay was told %s", w.relay.kind())
 		}
 	})

@@ -24,6 +24,7 @@ const (
 type gift struct {
 	leg   *leg
 	place place
+	call  string // whose it was: our id
 }
 
 // claim asks a call for the peer of one of its dialogs. got is called once, in the taker's goroutine: with the leg, or with
@@ -32,7 +33,10 @@ type claim struct {
 	replaces
 	trunk string // of who asks
 	taker *call
+	owner *call // who has the dialog; set before it is asked
 	got   func(g *gift, code int)
+	late  bool   // it was a call of who asked, given up a moment ago; set before got
+	rings func() // told, in the taker's goroutine, that the claim waits for a callee who still rings; nil: it must not wait
 }
 
 func (cl *claim) answer(g *gift, code int) bool {
@@ -47,6 +51,7 @@ func (b *B2BUA) claimDialog(cl *claim) bool {
 	if !ok {
 		return false
 	}
+	cl.owner = m.c
 	if m.c == cl.taker || !m.c.postOwn(func() { m.c.yield(m.l, cl, idleTries) }) {
 		cl.answer(nil, 481)
 	}
@@ -61,8 +66,15 @@ func (c *call) yield(l *leg, cl *claim, tries int) {
 	switch {
 	case c.phase == Over || l.ended || l.moved != nil || l.d.CallID != cl.callID || !c.speaks(l, cl.fromTag):
 		code = 481
+		cl.late = c.givenUp && l == c.a && l.d.CallID == cl.callID && l.d.RemoteTag == cl.fromTag && c.b.kin(l.trunk.Name, cl.trunk)
 	case !c.b.kin(l.trunk.Name, cl.trunk):
 		code = 403
+	case c.promised != nil:
+		code = 491
+	case l == c.a && c.phase < Answered:
+		if code = c.promise(cl); code == 0 {
+			return
+		}
 	case c.ringsAt(l):
 		if code = c.pickUp(cl); code == 0 {
 			return
@@ -115,7 +127,7 @@ func (c *call) give(keep *leg, taker *call, post func(*gift) bool) bool {
 	}
 	k := *keep
 	k.egress, k.unpark, k.timer.next, k.timer.end, k.infos = nil, nil, nil, nil, 0
-	g := &gift{leg: &k, place: *p}
+	g := &gift{leg: &k, place: *p, call: c.id}
 	if !c.b.moves(g, taker, post) {
 		return false
 	}
@@ -146,8 +158,11 @@ func (c *call) turnDown(g *gift) {
 
 // anew is a leg's media in another session of the relay: another port, and keys that were never used there. What its peer
 // can is known; where it is and what it seals with is not, until it has answered (RFC 3711 section 3.2.3: another
-// destination is another cryptographic context).
+// destination is another cryptographic context). Who was in the middle of a fax goes on as audio, of what telephony always has:
+// the one to whom it comes knows nothing of the fax.
 func (m Media) anew(at Media) Media {
+	m.Received, m.Audio = m.spoken()
+	m.Secure, m.Fax, m.Sealed = m.sealed(), false, false
 	m.Local, m.RTCP, m.Pass = at.Local, at.RTCP, false
 	m.TX, m.RX, m.Offered = Crypto{}, Crypto{}, nil
 	m.Remote, m.RemoteCt = at.Remote, at.RemoteCt

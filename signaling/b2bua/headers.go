@@ -45,7 +45,7 @@ func (c *call) addTold(at *attempt, out *sip.Request) {
 		t.assert(in, out)
 	}
 	if p.History {
-		t.history(in, out)
+		t.history(at.turn, in, out)
 		t.referred(in, out)
 	}
 	if p.Diversion {

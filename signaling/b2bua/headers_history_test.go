@@ -40,6 +40,60 @@ func TestRouteThatCallsSomebodyElseSaysSoInTheHistory(t *testing.T) {
 	}
 }
 
+func TestTrunksThatFailedAreInTheHistoryOfTheOneThatTakesTheCall(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*config.Config)
+		send   []string
+		fail   string
+		header []string // of that failure
+		want   string
+	}{
+		{"the same number", func(c *config.Config) { edit(c, "gw2", everything) }, nil, "503 Service Unavailable", nil,
+			"<sip:+4312345@US;user=phone>;index=1\n<sip:+4312345@US;user=phone?Reason=SIP%3Bcause%3D503>;index=1.1;np=1\n<sip:+4312345@US;user=phone>;index=1.2;np=1"},
+		{"with a cause", func(c *config.Config) { edit(c, "gw2", everything) }, nil, "503 Service Unavailable", []string{"Reason: Q.850;cause=34;text=\"secret\""},
+			"<sip:+4312345@US;user=phone>;index=1\n<sip:+4312345@US;user=phone?Reason=SIP%3Bcause%3D503&Reason=Q.850%3Bcause%3D34>;index=1.1;np=1\n<sip:+4312345@US;user=phone>;index=1.2;np=1"},
+		{"somebody else, behind another", func(c *config.Config) { edit(c, "gw1", elsewhere); edit(c, "gw2", everything) },
+			[]string{"History-Info: <sip:+4377@a.example>;index=1, <sip:+4312345@a.example>;index=1.1;mp=1"}, "408 Request Timeout", nil,
+			"<sip:+4377@US;user=phone>;index=1\n<sip:+4312345@US;user=phone>;index=1.1;mp=1\n<sip:+49777@US;user=phone?Reason=SIP%3Bcause%3D408>;index=1.1.1;mp=1.1\n<sip:+4312345@US;user=phone>;index=1.1.2;np=1.1"},
+		{"once for a trunk that was asked twice", func(c *config.Config) {
+			edit(c, "gw1", func(tr *config.Trunk) { tr.SRTP = config.SRTPOptional })
+			edit(c, "gw2", everything)
+		}, nil, "488 Not Acceptable Here", nil,
+			"<sip:+4312345@US;user=phone>;index=1\n<sip:+4312345@US;user=phone?Reason=SIP%3Bcause%3D503>;index=1.1;np=1\n<sip:+4312345@US;user=phone>;index=1.2;np=1"},
+		{"not by policy", func(c *config.Config) { edit(c, "gw2", func(tr *config.Trunk) { everything(tr); tr.History = false }) }, nil,
+			"503 Service Unavailable", nil, ""},
+		{"to a peer that must not know", func(c *config.Config) { edit(c, "gw2", func(tr *config.Trunk) { everything(tr); tr.Trusted = false }) },
+			[]string{"Privacy: history"}, "503 Service Unavailable", nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, func(c *config.Config, _ *Timers) {
+				edit(c, "alice", func(tr *config.Trunk) { tr.Trusted = true })
+				tt.change(c)
+			})
+			a := w.caller.invite(w.west, "+4312345", sdpOf("192.0.2.10", 5000, ""), tt.send...)
+			w.gw1.reply(w.gw1.next("INVITE"), tt.fail, "x", "", tt.header...)
+			if strings.HasPrefix(tt.fail, "488") {
+				w.gw1.reply(w.gw1.next("INVITE"), "503 Service Unavailable", "y", "")
+			}
+			inv := w.gw2.next("INVITE")
+			if got := of(inv, "History-Info"); got != strings.ReplaceAll(tt.want, "US", "127.0.0.1") {
+				t.Errorf("got\n%s\nwant\n%s", got, tt.want)
+			}
+			w.gw2.reply(inv, "486 Busy Here", "x", "")
+			a.ackFailure(w.caller.next("486"))
+			w.gone()
+		})
+	}
+}
+
+func TestTrunkThatSaidNothingIsInTheHistoryAs408(t *testing.T) {
+	f := failure{code: 504}
+	if got := f.reasons(); got != "Reason=SIP%3Bcause%3D408" {
+		t.Error(got)
+	}
+}
+
 func TestNumberWrittenAnotherWayIsTheSamePerson(t *testing.T) {
 	for _, tt := range []struct {
 		from, to string

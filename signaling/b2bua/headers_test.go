@@ -253,7 +253,8 @@ func FuzzHeaders(f *testing.F) {
 		f.Add(s, body, "multipart/mixed;boundary=b1")
 	}
 	f.Fuzz(func(t *testing.T, value, body, contentType string) {
-		c := &call{b: &B2BUA{}, log: discard, called: "+49777", rec: CallRecord{Called: "+4312345"}}
+		c := &call{b: &B2BUA{}, log: discard, called: "+49777", rec: CallRecord{Called: "+4312345"},
+			unable: []failure{{turn: &turn{}, number: "+4312345", code: 503, cause: 34}}}
 		in := sip.NewRequest(sip.INVITE, sip.Uri{})
 		for _, name := range []string{headerPAI, headerHistory, headerDiversion, headerPrivacy, headerPlace} {
 			in.AppendHeader(sip.NewHeader(name, value))
@@ -262,9 +263,9 @@ func FuzzHeaders(f *testing.F) {
 		p := &config.Trunk{}
 		w := teller{c: c, p: p, host: "us.example", privacy: privacyOf(in)}
 		w.assert(in, out)
-		w.history(in, out)
+		w.history(nil, in, out)
 		w.diversion(in, out)
-		if n := len(out.Headers()); n > 2+2*maxParties+2 {
+		if n := len(out.Headers()); n > 2+2*maxParties+2+len(c.unable) {
 			t.Fatalf("%d headers", n)
 		}
 		for _, h := range out.Headers() {

@@ -120,14 +120,18 @@ func (c *call) cancelled(l *leg, cancel *sip.Request, seq uint32) {
 		return
 	}
 	why := reasons(cancel)
+	if c.departed(cancel) {
+		return
+	}
 	if c.phase >= Answered { // our 200 came too late: the stack had sent the 487
 		c.settled(l)
-		l.ended = true
+		l.ended, c.missed = true, 487
 		c.sendBYE(c.peer, why)
 		c.rec.Cause = q850(cancel)
 		c.finish(487, byCaller, "CANCEL")
 		return
 	}
+	c.givenUp = true
 	c.abandonAll("the caller gave up", why...)
 	c.rec.Cause = q850(cancel)
 	c.rejectBy(487, byCaller, "CANCEL", nil)

@@ -23,6 +23,7 @@ type served struct {
 	again *deadline
 	end   *deadline
 
+	before   *Media // what was agreed until it was answered; nil: it was not, or agreed nothing
 	late     bool   // it brought no offer: ours is in the answer, and the peer's answer in the ACK or the PRACK
 	agreed   bool   // that answer came
 	offer    string // ours to a caller, once it was made

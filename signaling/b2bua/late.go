@@ -41,7 +41,7 @@ func (c *call) offerBack(at *attempt, nb Media, final bool) ([]byte, error) {
 		return nil, nil
 	}
 	if c.a.open.offer == "" {
-		answer, err := readSDP(nb.Received)
+		answer, err := nb.heard()
 		if err != nil {
 			return nil, err
 		}
@@ -157,13 +157,13 @@ func sameFormats(x, y Media) bool {
 }
 
 func (m *Media) formats() []uint8 {
-	s, err := readSDP(m.Received)
-	if err != nil || m.Audio >= len(s.Media()) {
+	line := m.mline()
+	if line == nil {
 		return nil
 	}
-	var list []uint8
-	for _, p := range s.Media()[m.Audio].Payloads {
-		list = append(list, p.Type)
+	list := make([]uint8, len(line.Payloads))
+	for i := range line.Payloads {
+		list[i] = line.Payloads[i].Type
 	}
 	slices.Sort(list)
 	return list

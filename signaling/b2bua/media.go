@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"reflect"
+	"slices"
 	"strconv"
 
 	"tandem/internal/config"
@@ -126,11 +126,12 @@ func (b *B2BUA) family(network string, peer netip.Addr) string {
 	return ""
 }
 
-// apply tells the relay what changed on either leg since it was told last: one update, or none.
+// apply tells the relay what changed on either leg since it was told last: one update, or none. With the answer to a call both
+// have agreed, and what was read of their bodies need not last as long as the call does.
 func (c *call) apply(a, b *Media, legB *leg, answered bool) error {
 	s := c.session
 	want := [2]control.Leg{c.legMedia(c.a, a, b), c.legMedia(legB, b, a)}
-	stream := control.Stream{Name: streamAudio}
+	stream := control.Stream{Name: streamAudio, Legs: make([]control.Leg, 0, len(want))}
 	for i := range want {
 		if d, changed := difference(s.applied[i], want[i]); changed {
 			stream.Legs = append(stream.Legs, d)
@@ -148,13 +149,15 @@ func (c *call) apply(a, b *Media, legB *leg, answered bool) error {
 			stream.Kind = kindFax
 		}
 	}
-	if len(stream.Legs) == 0 && !watch && stream.Kind == "" {
-		return nil
+	if len(stream.Legs) > 0 || watch || stream.Kind != "" {
+		if err := c.update(stream); err != nil {
+			return err
+		}
+		s.applied, s.watched, s.fax = want, s.watched || watch, fax
 	}
-	if err := c.update(stream); err != nil {
-		return err
+	if answered {
+		a.read, b.read = nil, nil
 	}
-	s.applied, s.watched, s.fax = want, s.watched || watch, fax
 	return nil
 }
 
@@ -209,9 +212,10 @@ func (c *call) closeSession() *control.SessionState {
 // legMedia describes one leg for the relay. other is the opposite side, nil while nothing is known of it.
 func (c *call) legMedia(l *leg, m, other *Media) control.Leg {
 	policy := &l.trunk.Policy
+	keys := &[2]control.Crypto{relayCrypto(m.RX, ""), relayCrypto(m.TX, policy.ROC)}
 	leg := control.Leg{
 		Name: l.name, Pin: pinMode(policy, m.Secure && m.RX.Suite != ""), Direction: m.Theirs.Answer(m.Ours).String(),
-		RX: relayCrypto(m.RX, ""), TX: relayCrypto(m.TX, policy.ROC),
+		RX: &keys[0], TX: &keys[1],
 	}
 	mux := m.Mux
 	leg.RTCPMux = &mux
@@ -222,8 +226,7 @@ func (c *call) legMedia(l *leg, m, other *Media) control.Leg {
 		leg.RemoteRTCP = m.RemoteCt.String()
 	}
 	if policy.AnyPort {
-		anyPort := true
-		leg.AnyPort = &anyPort
+		leg.AnyPort = &policy.AnyPort
 	}
 	if l.d.Peer.IsValid() {
 		leg.Signaling = l.d.Peer.Addr().String()
@@ -258,27 +261,30 @@ func pinMode(policy *config.Trunk, secure bool) string {
 }
 
 // relayCrypto is one direction's keys in the words of the control socket.
-func relayCrypto(c Crypto, roc string) *control.Crypto {
+func relayCrypto(c Crypto, roc string) control.Crypto {
 	if c.Suite == "" {
-		return &control.Crypto{Suite: plainSuite}
+		return control.Crypto{Suite: plainSuite}
 	}
-	return &control.Crypto{Suite: c.Suite, Key: c.inline(), MKI: c.mki(), UnencryptedRTCP: c.Clear, ROC: roc}
+	return control.Crypto{Suite: c.Suite, Key: c.inline(), MKI: c.mki(), UnencryptedRTCP: c.Clear, ROC: roc}
 }
 
 // payloads lists the payload types that may be heard on a leg. A peer sends what the other side's SDP names; its own
 // names are taken too, for peers that do not renumber.
 func payloads(sides ...*Media) []control.Payload {
-	list := []control.Payload{}
-	var seen [128]bool
+	lines, most := make([]*sdp.Media, 0, 2), 0
 	for _, m := range sides {
-		if m == nil || m.Received == "" {
+		if m == nil {
 			continue
 		}
-		s, err := sdp.Read([]byte(m.Received))
-		if err != nil || m.Audio >= len(s.Media()) {
-			continue
+		if l := m.mline(); l != nil {
+			lines, most = append(lines, l), max(most, len(l.Payloads))
 		}
-		for _, p := range s.Media()[m.Audio].Payloads {
+	}
+	list := make([]control.Payload, 0, min(most, control.MaxPayloads))
+	var seen [128]bool
+	for _, l := range lines {
+		for i := range l.Payloads {
+			p := &l.Payloads[i]
 			if len(list) == control.MaxPayloads || seen[p.Type&127] {
 				continue
 			}
@@ -293,7 +299,7 @@ func payloads(sides ...*Media) []control.Payload {
 // to the relay a repeated key is nothing new, but what is not said cannot be misunderstood.
 func difference(was, want control.Leg) (control.Leg, bool) {
 	d := control.Leg{Name: want.Name}
-	if was.Remote != want.Remote || was.RemoteRTCP != want.RemoteRTCP || !reflect.DeepEqual(was.RTCPMux, want.RTCPMux) {
+	if was.Remote != want.Remote || was.RemoteRTCP != want.RemoteRTCP || !equal(was.RTCPMux, want.RTCPMux) {
 		d.Remote, d.RemoteRTCP, d.RTCPMux = want.Remote, want.RemoteRTCP, want.RTCPMux
 	}
 	text := func(to *string, was, want string) {
@@ -304,23 +310,23 @@ func difference(was, want control.Leg) (control.Leg, bool) {
 	text(&d.Pin, was.Pin, want.Pin)
 	text(&d.Direction, was.Direction, want.Direction)
 	text(&d.Signaling, was.Signaling, want.Signaling)
-	if !reflect.DeepEqual(was.RX, want.RX) {
+	if !equal(was.RX, want.RX) {
 		d.RX = want.RX
 	}
-	if !reflect.DeepEqual(was.TX, want.TX) {
+	if !equal(was.TX, want.TX) {
 		d.TX = want.TX
 	}
-	if !reflect.DeepEqual(was.AnyPort, want.AnyPort) {
+	if !equal(was.AnyPort, want.AnyPort) {
 		d.AnyPort = want.AnyPort
 	}
-	if !reflect.DeepEqual(was.Prefixes, want.Prefixes) {
+	if !equalLists(was.Prefixes, want.Prefixes) {
 		d.Prefixes = want.Prefixes
 	}
-	if !reflect.DeepEqual(was.Payloads, want.Payloads) {
+	if !equalLists(was.Payloads, want.Payloads) {
 		d.Payloads = want.Payloads
 	}
 	demand := func(to **bool, was, want *bool, unsaid bool) {
-		if !reflect.DeepEqual(was, want) {
+		if !equal(was, want) {
 			if *to = want; want == nil {
 				*to = &unsaid
 			}
@@ -328,5 +334,14 @@ func difference(was, want control.Leg) (control.Leg, bool) {
 	}
 	demand(&d.RTCPActive, was.RTCPActive, want.RTCPActive, true)
 	demand(&d.RTCPHeld, was.RTCPHeld, want.RTCPHeld, false)
-	return d, !reflect.DeepEqual(d, control.Leg{Name: want.Name})
+	return d, d != control.Leg{Name: want.Name}
+}
+
+// equal compares what two fields of a message say; nil is not said.
+func equal[T comparable](a, b *T) bool {
+	return a == b || a != nil && b != nil && *a == *b
+}
+
+func equalLists[T comparable](a, b *[]T) bool {
+	return a == b || a != nil && b != nil && slices.Equal(*a, *b)
 }

@@ -22,7 +22,7 @@ func (c *call) respond(in *guard.Inbound, code int, with func(*sip.Response)) er
 }
 
 func (b *B2BUA) respond(in *guard.Inbound, code int, with func(*sip.Response)) error {
-	res := sip.NewResponseFromRequest(in.Req, code, reasonPhrase(code), nil)
+	res := in.Response(code, reasonPhrase(code))
 	if with != nil {
 		with(res)
 	}

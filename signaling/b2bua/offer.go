@@ -72,14 +72,15 @@ func (t terms) offered(ctx context.Context, now Media, body []byte) (Media, erro
 		index, ok = s.Audio() // to say what is wrong with it
 	}
 	if at, fax := s.Fax(); !ok && fax {
-		return t.faxOffered(ctx, now, s.Media()[at], at, body)
+		return t.faxOffered(ctx, now, s, at)
 	}
 	if !ok {
-		return t.switchedOff(now, s, body)
+		return t.switchedOff(now, s)
 	}
 	m := s.Media()[index]
 	next := now
-	next.Received, next.Audio, next.Slot = string(body), index, index
+	next.hear(s, index)
+	next.Slot = index
 	next.Offered, next.Mux, next.Theirs, next.Wants = nil, m.Mux, m.Flow(), m.Flow()
 	next.Fax, next.Sealed = false, false
 	next.Opportunistic = !m.Secure() && t.opportunistic(m)
@@ -101,7 +102,7 @@ func (t terms) offered(ctx context.Context, now Media, body []byte) (Media, erro
 
 // switchedOff reads an offer with its audio at port 0: inside a dialog that takes it away for a while (RFC 3264 section 8.2),
 // which the other side is told as inactive. Addresses and keys stay as they were, for the time after.
-func (t terms) switchedOff(now Media, s *sdp.Session, body []byte) (Media, error) {
+func (t terms) switchedOff(now Media, s *sdp.Session) (Media, error) {
 	at := slices.IndexFunc(s.Media(), func(m sdp.Media) bool {
 		return m.Rejected() && strings.EqualFold(m.Type, "audio") && len(m.Payloads) > 0
 	})
@@ -109,7 +110,8 @@ func (t terms) switchedOff(now Media, s *sdp.Session, body []byte) (Media, error
 	if now.Sent == "" || at < 0 || image {
 		return now, refuse(488, "no active audio over RTP/AVP or RTP/SAVP")
 	}
-	now.Received, now.Audio, now.Slot, now.Offered = string(body), at, at, nil
+	now.hear(s, at)
+	now.Slot, now.Offered = at, nil
 	now.Theirs, now.Wants = sdp.Inactive, sdp.Inactive
 	now.Secure, now.Fax, now.Sealed = now.sealed(), false, false
 	return now, nil
@@ -230,14 +232,14 @@ func (t terms) answered(ctx context.Context, now Media, body []byte) (Media, err
 		return now, nil
 	}
 	if now.Fax {
-		return t.faxAnswered(ctx, now, s, body)
+		return t.faxAnswered(ctx, now, s)
 	}
 	if now.Slot >= len(s.Media()) || s.Media()[now.Slot].Rejected() || len(s.Media()[now.Slot].Payloads) == 0 {
 		return now, refuse(488, "the answer refuses the audio")
 	}
 	m := s.Media()[now.Slot]
 	next := now
-	next.Received, next.Audio = string(body), now.Slot
+	next.hear(s, now.Slot)
 	next.Mux, next.Theirs = now.Mux && m.Mux, m.Flow()
 	if now.Ours == sdp.Sendrecv {
 		next.Wants = next.Theirs
@@ -296,12 +298,36 @@ func (m *Media) side(lines ...Crypto) sdp.Side {
 // tell notes the SDP that write makes and raises the o= version if it differs from the one before (RFC 3264 section 8).
 func (m *Media) tell(write func() []byte) []byte {
 	body := write()
-	if m.Sent != "" && !bytes.Equal(body, []byte(m.Sent)) {
+	if m.Sent != "" && string(body) != m.Sent {
 		m.Origin.Version++
 		body = write()
 	}
 	m.Sent = string(body)
 	return body
+}
+
+// hear takes a body of the peer, with its m-line at audio.
+func (m *Media) hear(s *sdp.Session, audio int) { m.Received, m.Audio, m.read = s.Text(), audio, s }
+
+// heard is Received as it was read. A dozen questions are asked of a body between its coming and the answer, and none for the
+// rest of the call: until both sides have agreed it is read once, and later whenever it is needed.
+func (m *Media) heard() (*sdp.Session, error) {
+	if m.read != nil && m.read.Text() == m.Received {
+		return m.read, nil
+	}
+	return readSDP(m.Received)
+}
+
+// mline is the audio m-line of Received, or that of the fax in its place; nil when there is none.
+func (m *Media) mline() *sdp.Media {
+	if m.Received == "" {
+		return nil
+	}
+	s, err := m.heard()
+	if err != nil || m.Audio >= len(s.Media()) {
+		return nil
+	}
+	return &s.Media()[m.Audio]
 }
 
 // same reports whether two bodies of a peer mean the same to the other side: codecs, their attributes and direction. It
@@ -315,13 +341,13 @@ func (m *Media) alike(next Media) bool {
 	if !m.Pass {
 		return same(*m, next)
 	}
-	x, err := readSDP(m.Received)
-	y, other := readSDP(next.Received)
+	x, err := m.heard()
+	y, other := next.heard()
 	return err == nil && other == nil && sdp.Equal(x, y, true)
 }
 
 func (m *Media) passed() []byte {
-	s, err := sdp.Read([]byte(m.Received))
+	s, err := m.heard()
 	if err != nil {
 		return nil
 	}

@@ -109,8 +109,8 @@ func (p *paper) attended(n int) string {
 	if len(p.calls) == 0 || n%2 == 0 {
 		return "<sip:3@x>"
 	}
-	other := p.calls[n%len(p.calls)]
-	return fmt.Sprintf("<sip:3@x?Replaces=%s%%3Bto-tag%%3D%s%%3Bfrom-tag%%3Dfrom>", callID(p.invites[n%len(p.invites)].Req), other.id)
+	i := (n + 1 + n/len(p.calls)) % len(p.calls) // the one after n, or any
+	return fmt.Sprintf("<sip:3@x?Replaces=%s%%3Bto-tag%%3D%s%%3Bfrom-tag%%3Dfrom>", callID(p.invites[i].Req), p.calls[i].id)
 }
 
 // trouble is what neither side of a call does.
@@ -165,27 +165,30 @@ func (p *paper) event(n int) {
 // FuzzDialogOrder plays requests, responses, timers and events in any order. Nothing may panic, and afterwards no call, no
 // dialog, no place of a trunk and no session of the relay may be left.
 func FuzzDialogOrder(f *testing.F) {
-	f.Add([]byte{0, 0, 13, 0, 16, 0, 5, 0, 6, 0})                                                // a call
-	f.Add([]byte{3, 0, 0, 0})                                                                    // CANCEL before INVITE
-	f.Add([]byte{0, 0, 13, 0, 2, 0, 16, 0})                                                      // CANCEL crossing 200
-	f.Add([]byte{0, 0, 16, 0, 6, 0, 5, 0})                                                       // BYE before ACK
-	f.Add([]byte{0, 0, 16, 0, 5, 0, 8, 0, 9, 0, 19, 7})                                          // glare
-	f.Add([]byte{0, 0, 16, 0, 5, 0, 8, 0, 16, 1, 7, 0})                                          // hold, BYE of the callee
-	f.Add([]byte{0, 0, 19, 9, 16, 1, 18, 1, 20, 255})                                            // failover, fork, no ACK
-	f.Add([]byte{0, 0, 22, 0, 16, 0, 22, 1, 0, 1, 21, 1})                                        // the relay comes and goes
-	f.Add([]byte{0, 0, 15, 0, 23, 0, 17, 1, 5, 0, 10, 0})                                        // early media, transport failure
-	f.Add([]byte{0, 0, 0, 1, 16, 0, 16, 1, 21, 0, 21, 2, 21})                                    // media timeout
-	f.Add([]byte{0, 0, 19, 1, 16, 1, 5, 0, 8, 0, 19, 2, 6, 0})                                   // challenges
-	f.Add([]byte{0, 0, 24, 0, 16, 0, 0, 1, 24, 1, 0, 2, 25, 0})                                  // reloads without b1 and with it, hung up
-	f.Add([]byte{0, 0, 0, 1, 0, 2, 16, 0, 20, 255, 16, 1})                                       // caps
-	f.Add([]byte{37, 0, 34, 0, 33, 0, 26, 1, 34, 1, 16, 0, 5, 0, 20, 255, 27, 2})                // reliable, UPDATE, timers
-	f.Add([]byte{37, 0, 34, 0, 34, 1, 34, 2, 35, 0, 18, 0, 33, 0, 33, 0, 5, 0})                  // forks, 199
-	f.Add([]byte{0, 0, 16, 0, 5, 0, 28, 0, 30, 2, 29, 0, 11, 0, 16, 1, 26, 3})                   // late offers in a call
-	f.Add([]byte{0, 0, 16, 0, 5, 0, 32, 0, 16, 1, 16, 2, 16, 3, 16, 4, 20, 9, 6, 0})             // transfer by the caller
-	f.Add([]byte{0, 0, 16, 0, 5, 0, 31, 0, 13, 1, 6, 0, 16, 2, 16, 3, 20, 200})                  // by the callee, who stays hangs up
-	f.Add([]byte{0, 0, 16, 0, 5, 0, 0, 1, 16, 1, 5, 1, 32, 1, 16, 2, 16, 3, 16, 4, 16, 5, 7, 0}) // attended
-	f.Add([]byte{37, 48, 34, 48, 21, 48, 33, 0})                                                 // a PRACK after the end
-	f.Add([]byte{0, 0, 35, 2, 16, 1, 5, 0, 20, 255, 16, 2, 35, 3, 36, 0, 36, 1, 36, 2})          // 422, INFO, NOTIFY
+	f.Add([]byte{0, 0, 13, 0, 16, 0, 5, 0, 6, 0})                                                                           // a call
+	f.Add([]byte{3, 0, 0, 0})                                                                                               // CANCEL before INVITE
+	f.Add([]byte{0, 0, 13, 0, 2, 0, 16, 0})                                                                                 // CANCEL crossing 200
+	f.Add([]byte{0, 0, 16, 0, 6, 0, 5, 0})                                                                                  // BYE before ACK
+	f.Add([]byte{0, 0, 16, 0, 5, 0, 8, 0, 9, 0, 19, 7})                                                                     // glare
+	f.Add([]byte{0, 0, 16, 0, 5, 0, 8, 0, 16, 1, 7, 0})                                                                     // hold, BYE of the callee
+	f.Add([]byte{0, 0, 19, 9, 16, 1, 18, 1, 20, 255})                                                                       // failover, fork, no ACK
+	f.Add([]byte{0, 0, 22, 0, 16, 0, 22, 1, 0, 1, 21, 1})                                                                   // the relay comes and goes
+	f.Add([]byte{0, 0, 15, 0, 23, 0, 17, 1, 5, 0, 10, 0})                                                                   // early media, transport failure
+	f.Add([]byte{0, 0, 0, 1, 16, 0, 16, 1, 21, 0, 21, 2, 21})                                                               // media timeout
+	f.Add([]byte{0, 0, 19, 1, 16, 1, 5, 0, 8, 0, 19, 2, 6, 0})                                                              // challenges
+	f.Add([]byte{0, 0, 24, 0, 16, 0, 0, 1, 24, 1, 0, 2, 25, 0})                                                             // reloads without b1 and with it, hung up
+	f.Add([]byte{0, 0, 0, 1, 0, 2, 16, 0, 20, 255, 16, 1})                                                                  // caps
+	f.Add([]byte{37, 0, 34, 0, 33, 0, 26, 1, 34, 1, 16, 0, 5, 0, 20, 255, 27, 2})                                           // reliable, UPDATE, timers
+	f.Add([]byte{37, 0, 34, 0, 34, 1, 34, 2, 35, 0, 18, 0, 33, 0, 33, 0, 5, 0})                                             // forks, 199
+	f.Add([]byte{0, 0, 16, 0, 5, 0, 28, 0, 30, 2, 29, 0, 11, 0, 16, 1, 26, 3})                                              // late offers in a call
+	f.Add([]byte{0, 0, 16, 0, 5, 0, 32, 0, 16, 1, 16, 2, 16, 3, 16, 4, 20, 9, 6, 0})                                        // transfer by the caller
+	f.Add([]byte{0, 0, 16, 0, 5, 0, 31, 0, 13, 1, 6, 0, 16, 2, 16, 3, 20, 200})                                             // by the callee, who stays hangs up
+	f.Add([]byte{0, 0, 16, 0, 5, 0, 0, 1, 16, 1, 5, 1, 32, 1, 16, 2, 16, 3, 16, 4, 16, 5, 7, 0})                            // attended
+	f.Add([]byte{0, 0, 13, 0, 0, 1, 16, 1, 5, 1, 32, 1, 16, 0, 16, 2, 16, 3, 16, 4, 16, 5, 16, 6, 20, 9, 6, 1})             // semi-attended
+	f.Add([]byte{0, 0, 13, 0, 0, 1, 16, 1, 5, 1, 32, 1, 2, 0, 6, 1, 16, 0, 16, 2, 16, 3, 16, 4, 16, 5, 16, 6, 20, 9, 7, 1}) // and who asked leaves
+	f.Add([]byte{0, 0, 13, 0, 0, 1, 16, 1, 5, 1, 32, 1, 2, 0, 7, 1, 20, 255})                                               // and who was to stay
+	f.Add([]byte{37, 48, 34, 48, 21, 48, 33, 0})                                                                            // a PRACK after the end
+	f.Add([]byte{0, 0, 35, 2, 16, 1, 5, 0, 20, 255, 16, 2, 35, 3, 36, 0, 36, 1, 36, 2})                                     // 422, INFO, NOTIFY
 	f.Fuzz(func(t *testing.T, script []byte) {
 		if len(script) > 200 {
 			return

@@ -24,6 +24,7 @@ type CallRecord struct {
 	To      string `json:"to,omitempty"`        // trunk that answered
 
 	TransferOf string `json:"transfer_of,omitempty"` // our id of the call whose REFER began this one
+	Joined     []Join `json:"joined,omitempty"`      // who came into this call out of another, in their order
 
 	Route     string `json:"route,omitempty"`    // the first that matched; of each attempt: in Tried
 	Decision  string `json:"decision,omitempty"` // of the routes, in one line
@@ -41,6 +42,7 @@ type CallRecord struct {
 	Start  time.Time `json:"start"` // the INVITE
 	Ring   time.Time `json:"ring,omitzero"`
 	Answer time.Time `json:"answer,omitzero"`
+	Fax    time.Time `json:"fax,omitzero"` // T.38 took the place of the audio, the first time; not of a call that went past the relay
 	End    time.Time `json:"end"`
 
 	Code  int    `json:"code"`            // final status of the INVITE towards the caller; 200 for every answered call
@@ -48,7 +50,15 @@ type CallRecord struct {
 	By    string `json:"by"`              // who ended it: caller, callee, tandem
 	Why   string `json:"why,omitempty"`
 
-	Media []MediaRecord `json:"media,omitempty"` // leg a, then b; none if the relay could not be asked
+	Media []MediaRecord `json:"media,omitempty"` // leg a, then b; after a Join once more; none if the relay could not be asked
+}
+
+// Join is a transfer that brought somebody from another call of ours into this one, in the place of who asked for it.
+type Join struct {
+	Call  string    `json:"call"`  // our id of that call
+	Left  string    `json:"left"`  // caller or callee: who left this one
+	Trunk string    `json:"trunk"` // of who came
+	At    time.Time `json:"at"`
 }
 
 // TrunkTry is one INVITE to one address of a trunk, or why there was none.
@@ -68,6 +78,7 @@ type TrunkTry struct {
 // MediaRecord is one leg's media: what its peer sent, as it reached us, and what was sent to it.
 type MediaRecord struct {
 	Leg       string            `json:"leg"`
+	Trunk     string            `json:"trunk,omitempty"`  // of the peer: after a transfer not that of From or To
 	Pinned    string            `json:"pinned,omitempty"` // where media went, once evidence decided
 	SSRC      uint32            `json:"ssrc,omitempty"`   // of the peer, the latest
 	RXSuite   string            `json:"rx_suite"`
@@ -90,13 +101,7 @@ func (c *call) complete(code int, by, why string, final *control.SessionState) {
 		code = 200 // what the caller got; by and why tell how it ended
 	}
 	r.End, r.Code, r.By, r.Why = c.b.o.Now(), code, by, why
-	if final != nil {
-		for _, s := range final.Streams {
-			for i := range s.Legs {
-				r.Media = append(r.Media, mediaRecord(&s.Legs[i]))
-			}
-		}
-	}
+	c.noteMedia(final)
 	c.log.Info("call", r.attributes()...)
 	if m := c.b.o.Metrics; m != nil {
 		m.Call(r.From, r.To, code)
@@ -104,6 +109,25 @@ func (c *call) complete(code int, by, why string, final *control.SessionState) {
 	c.b.counters.ended.Add(1)
 	if f := c.b.o.OnRecord; f != nil {
 		f(*r)
+	}
+}
+
+// noteMedia keeps the final counters of a session of the relay.
+func (c *call) noteMedia(final *control.SessionState) {
+	if final == nil {
+		return
+	}
+	for _, s := range final.Streams {
+		for i := range s.Legs {
+			m := mediaRecord(&s.Legs[i])
+			switch {
+			case m.Leg == legA:
+				m.Trunk = c.a.trunk.Name
+			case c.peer != nil:
+				m.Trunk = c.peer.trunk.Name
+			}
+			c.rec.Media = append(c.rec.Media, m)
+		}
 	}
 }
 
@@ -117,11 +141,17 @@ func (r *CallRecord) attributes() []any {
 	if r.Emergency {
 		line = append(line, "emergency", true)
 	}
+	if len(r.Joined) > 0 {
+		line = append(line, "joined", inJSON{r.Joined})
+	}
 	if !r.Ring.IsZero() {
 		line = append(line, "ring", r.Ring)
 	}
 	if !r.Answer.IsZero() {
 		line = append(line, "answer", r.Answer)
+	}
+	if !r.Fax.IsZero() {
+		line = append(line, "fax", r.Fax)
 	}
 	return append(line, "end", r.End, "tried", inJSON{r.Tried}, "media", inJSON{r.Media})
 }

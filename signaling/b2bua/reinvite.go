@@ -50,7 +50,7 @@ func (c *call) answerAlone(l *leg, s *served, next Media) {
 		return
 	}
 	next.Ours = next.Theirs.Answer(now.Ours)
-	offer, err := readSDP(next.Received)
+	offer, err := next.heard()
 	if err != nil {
 		c.refuseOffer(l, s, err)
 		return
@@ -66,7 +66,7 @@ func (c *call) answerAlone(l *leg, s *served, next Media) {
 		c.refuseOffer(l, s, err)
 		return
 	}
-	l.d.Media = next
+	l.d.Media, s.before = next, &now
 	c.renewed(l, s, body)
 }
 
@@ -85,10 +85,16 @@ func (c *call) renewed(l *leg, s *served, body []byte) {
 // applyBoth is apply for two legs in any order.
 func (c *call) applyBoth(l *leg, m *Media, o *leg, om *Media) error {
 	answered := c.phase >= Answered
+	var err error
 	if l == c.a {
-		return c.apply(m, om, o, answered)
+		err = c.apply(m, om, o, answered)
+	} else {
+		err = c.apply(om, m, l, answered)
 	}
-	return c.apply(om, m, l, answered)
+	if err == nil && m.Fax && om.Fax && c.rec.Fax.IsZero() {
+		c.rec.Fax = c.b.o.Now()
+	}
+	return err
 }
 
 // withdrawn is a CANCEL for a re-INVITE: what it set in motion on the other side is cancelled as well.
@@ -96,6 +102,11 @@ func (c *call) withdrawn(l *leg) {
 	s := l.open
 	s.final = true
 	c.settled(l)
+	if s.before != nil { // answered, but the stack's 487 was faster: our peer has withdrawn what all others agreed to
+		l.d.Media = *s.before
+		c.tell(&asked{to: c.other(l), from: l, offer: l.d.Media})
+		return
+	}
 	if o := c.other(l); o != nil && o.asked != nil && o.asked.s == s {
 		if o.asked.again != nil && o.asked.uac.done {
 			c.withdraw(o.asked, 487)
@@ -129,11 +140,11 @@ func (c *call) refuse(l *leg, s *served, code int, with func(*sip.Response)) {
 
 // answerFrom writes the answer to one leg's offer from the other leg's answer.
 func answerFrom(m, other *Media) ([]byte, error) {
-	offer, err := readSDP(m.Received)
+	offer, err := m.heard()
 	if err != nil {
 		return nil, err
 	}
-	answer, err := readSDP(other.Received)
+	answer, err := other.heard()
 	if err != nil {
 		return nil, err
 	}

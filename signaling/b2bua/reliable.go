@@ -98,7 +98,7 @@ func (c *call) sendProvisional(p provisional, with func(*sip.Response)) *sip.Res
 		c.shown = true
 	}
 	in := c.a.open.in
-	res := sip.NewResponseFromRequest(in.Req, p.code, reasonPhrase(p.code), nil)
+	res := in.Response(p.code, reasonPhrase(p.code))
 	c.addContact(res, in.Listener)
 	res.AppendHeader(sip.NewHeader("Allow", allow))
 	c.addHeard(c.a, res)

@@ -125,6 +125,9 @@ func (c *call) connect(at *attempt, answer []byte, final bool) ([]byte, error) {
 		return c.cross(c.a, b, c.a.d.Media, nb), nil
 	}
 	nb, err := c.b.terms(b).answered(ctx, at.proposed, answer)
+	if err == nil {
+		err = nb.offeredOnly(&c.a.d.Media)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -195,12 +198,21 @@ func (c *call) answer(at *attempt, res *sip.Response) {
 	l.trunk.Connected()
 	c.b.attempt(l.trunk.Name, res.StatusCode)
 	c.b.answered(c.since(c.rec.Answer))
-	c.a.d.Confirmed = true
+	c.a.d.Confirmed = c.promised == nil
 	c.publish()
 	if c.from != nil {
 		c.fetch()
 		return
 	}
+	if c.promised != nil {
+		c.keepPromise(before, told, idleTries)
+		return
+	}
+	c.acceptCaller(before, told)
+}
+
+// acceptCaller sends the caller its 200.
+func (c *call) acceptCaller(before string, told []byte) {
 	c.whenProved(func() {
 		c.accept(c.a, told)
 		c.catchUp(before, told)

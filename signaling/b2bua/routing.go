@@ -88,7 +88,7 @@ func (c *call) entrance() string {
 func (c *call) entered() bool {
 	m := &c.a.d.Media
 	tr := c.a.trunk
-	ask := trunk.Ask{Bandwidth: bandwidth(m.Received, m.Audio, m.RX.Suite, !v4(tr)), Emergency: c.rec.Emergency}
+	ask := trunk.Ask{Bandwidth: bandwidth(m, m.RX.Suite, !v4(tr)), Emergency: c.rec.Emergency}
 	p, why, ok := c.takePlace(tr, ask)
 	if !ok {
 		c.log.Warn("refused: the trunk has no room", "trunk", tr.Name, "why", why)

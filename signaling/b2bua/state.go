@@ -95,6 +95,8 @@ type Media struct {
 	Offered       []Crypto       `json:"offered"`          // our lines, until the peer took one
 	Remote        netip.AddrPort `json:"remote"`           // where the peer wants RTP; zero: nowhere yet
 	RemoteCt      netip.AddrPort `json:"remote_ctl"`       // where it wants RTCP, if it said so (RFC 3605)
+
+	read *sdp.Session // Received as it was read, until it is agreed: see heard
 }
 
 // Crypto is one direction's SRTP parameters. The zero value means plain RTP.
@@ -121,39 +123,49 @@ func (Key) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 // LogValue hides the key from slog.
 func (Key) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// opaque is what the relay keeps of a call for whoever asks session.get: who it is, never a key and never an SDP.
-type opaque struct {
-	ID     string    `json:"id"`
-	Phase  string    `json:"phase"`
-	Called string    `json:"called"`
-	Caller string    `json:"caller"`
-	A      opaqueLeg `json:"a"`
-	B      opaqueLeg `json:"b"`
-}
-
-type opaqueLeg struct {
-	Trunk  string `json:"trunk"`
-	CallID string `json:"call_id"`
-	Local  string `json:"local_tag"`
-	Remote string `json:"remote_tag"`
-}
-
-// longest of each foreign string in opaque: six of them, escaped six-fold at worst, stay below the protocol's 8 KB.
+// longest of each foreign string in Opaque: six of them, escaped six-fold at worst, stay below the protocol's 8 KB.
 const opaqueText = 192
 
-// Opaque is the public part of the state as JSON, at most a few kilobytes.
+// Opaque is the public part of the state as JSON, at most a few kilobytes: what the relay keeps of a call for whoever asks
+// session.get. It says who the call is, and has never a key and never an SDP.
+//
+//	{"id":"","phase":"","called":"","caller":"","a":leg,"b":leg}
+//
+// with a leg {"trunk":"","call_id":"","local_tag":"","remote_tag":""}. The relay is told of each step of a call, so this is
+// written without reflection.
 func (s *State) Opaque() string {
-	leg := func(d *Dialog) opaqueLeg {
-		return opaqueLeg{d.Trunk, clip(d.CallID, opaqueText), d.LocalTag, clip(d.RemoteTag, opaqueText)}
+	const usual = 512 // bytes
+	b := make([]byte, 0, usual)
+	b = appendText(append(b, `{"id":`...), s.ID)
+	b = appendText(append(b, `,"phase":`...), s.Phase.String())
+	b = appendText(append(b, `,"called":`...), clip(s.Called, opaqueText))
+	b = appendText(append(b, `,"caller":`...), clip(s.Caller, opaqueText))
+	b = s.A.appendOpaque(append(b, `,"a":`...))
+	b = s.B.appendOpaque(append(b, `,"b":`...))
+	return string(append(b, '}'))
+}
+
+func (d *Dialog) appendOpaque(b []byte) []byte {
+	b = appendText(append(b, `{"trunk":`...), d.Trunk)
+	b = appendText(append(b, `,"call_id":`...), clip(d.CallID, opaqueText))
+	b = appendText(append(b, `,"local_tag":`...), d.LocalTag)
+	b = appendText(append(b, `,"remote_tag":`...), clip(d.RemoteTag, opaqueText))
+	return append(b, '}')
+}
+
+// appendText writes a string of JSON. All but plain ASCII is left to encoding/json.
+func appendText(b []byte, s string) []byte {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ', c > '~', c == '"', c == '\\', c == '<', c == '>', c == '&':
+			text, err := json.Marshal(s)
+			if err != nil {
+				return append(b, `""`...) // a string always has a JSON form: cannot happen
+			}
+			return append(b, text...)
+		}
 	}
-	b, err := json.Marshal(opaque{
-		ID: s.ID, Phase: s.Phase.String(), Called: clip(s.Called, opaqueText), Caller: clip(s.Caller, opaqueText),
-		A: leg(&s.A), B: leg(&s.B),
-	})
-	if err != nil {
-		return "" // strings and nothing else: cannot happen
-	}
-	return string(b)
+	return append(append(append(b, '"'), s...), '"')
 }
 
 // clip cuts a foreign string to n bytes.

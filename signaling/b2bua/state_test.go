@@ -55,6 +55,36 @@ func TestKeysAreNeverPrinted(t *testing.T) {
 	}
 }
 
+func TestOpaqueIsWhatEncodingJsonWouldWrite(t *testing.T) {
+	type leg struct {
+		Trunk  string `json:"trunk"`
+		CallID string `json:"call_id"`
+		Local  string `json:"local_tag"`
+		Remote string `json:"remote_tag"`
+	}
+	type public struct {
+		ID     string `json:"id"`
+		Phase  string `json:"phase"`
+		Called string `json:"called"`
+		Caller string `json:"caller"`
+		A      leg    `json:"a"`
+		B      leg    `json:"b"`
+	}
+	for _, text := range []string{"", "plain-1@192.0.2.1", `q"b\s`, "<&>", "ä\u2028", "\x00\t\x7f", "\xff", strings.Repeat("x", 300)} {
+		short := clip(text, opaqueText)
+		want, err := json.Marshal(public{"7", "answered", short, short, leg{"t", short, "l", short}, leg{"u", short, text, short}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := State{ID: "7", Phase: Answered, Called: text, Caller: text,
+			A: Dialog{Trunk: "t", CallID: text, LocalTag: "l", RemoteTag: text},
+			B: Dialog{Trunk: "u", CallID: text, LocalTag: text, RemoteTag: text}}
+		if got := s.Opaque(); got != string(want) {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	}
+}
+
 func TestOpaqueStaysSmallWhateverPeersSend(t *testing.T) {
 	long := strings.Repeat("\x01", 5000)
 	s := State{ID: "x", Called: long, Caller: long, A: Dialog{CallID: long, RemoteTag: long}, B: Dialog{CallID: long, RemoteTag: long}}

@@ -29,6 +29,7 @@ type transfer struct {
 	quiet bool   // no NOTIFY is wanted (RFC 4488), or nobody takes it
 	on    bool   // told to the other side, which does it
 	to    *call  // the new call; nil: another call of ours is joined
+	claim *claim // on that other call, until it is answered; nil: none
 	end   *deadline
 }
 
@@ -77,11 +78,8 @@ func (c *call) consume(l, o *leg, in *guard.Inbound, to target) {
 	})
 	c.notify(x, 100)
 	c.log.Info("transfer", "by", l.String(), "replaces", to.replaces != nil)
-	if r := to.replaces; r != nil {
-		cl := &claim{replaces: *r, trunk: l.trunk.Name, taker: c, got: func(g *gift, code int) { c.join(x, g, code, idleTries) }}
-		if c.b.claimDialog(cl) {
-			return
-		}
+	if to.replaces != nil && c.consult(x, in, to) {
+		return
 	}
 	if code := c.dial(x, in, to); code != 0 {
 		c.transferFailed(x, code)
@@ -269,6 +267,9 @@ func (c *call) join(x *transfer, g *gift, code, tries int) {
 		return
 	}
 	k := g.leg
+	c.noteMedia(c.closeSession())
+	c.rec.Joined = append(c.rec.Joined, Join{Call: g.call, Left: c.sideOf(x.by), Trunk: k.trunk.Name, At: c.b.o.Now()})
+	c.depth++
 	if c.former = append(c.former, x.by); x.by == c.a {
 		c.place.give()
 		k.name, c.a, c.place, c.firstSeq = legA, k, g.place, 0
@@ -276,7 +277,6 @@ func (c *call) join(x *transfer, g *gift, code, tries int) {
 		c.turn.place.give()
 		k.name, c.peer, c.turn.place = legB, k, g.place
 	}
-	c.closeSession()
 	for _, l := range []*leg{c.a, c.peer} {
 		l.d.Media = l.d.Media.anew(Media{})
 	}
@@ -332,6 +332,10 @@ func (c *call) endTransfer(x *transfer) {
 	c.timers.stop(x.end)
 	if c.xfer == x {
 		c.xfer = nil
+	}
+	if cl := x.claim; cl != nil {
+		x.claim = nil
+		cl.owner.postOwn(func() { cl.owner.unpromise(cl) })
 	}
 	if n := x.to; n != nil {
 		n.postOwn(func() {

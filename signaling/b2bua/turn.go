@@ -119,7 +119,7 @@ func (c *call) asks(tr *trunk.Trunk) trunk.Ask {
 	if mayBeSecure(&tr.Policy) && len(tr.Policy.Suites) > 0 {
 		suite = tr.Policy.Suites[0]
 	}
-	return trunk.Ask{Bandwidth: bandwidth(m.Received, m.Audio, suite, !v4(tr)), Emergency: c.rec.Emergency}
+	return trunk.Ask{Bandwidth: bandwidth(m, suite, !v4(tr)), Emergency: c.rec.Emergency}
 }
 
 // skip notes a trunk that was not asked.

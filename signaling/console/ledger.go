@@ -47,12 +47,15 @@ type sample struct {
 func NewLedger() *Ledger { return &Ledger{trunks: map[string]*recent{}} }
 
 // Note takes the record of a call that ended: leg a is the media of the trunk by which it entered, leg b that of the one
-// that answered.
+// that answered, unless a transfer brought somebody else.
 func (l *Ledger) Note(r *b2bua.CallRecord) {
 	for i := range r.Media {
 		m := &r.Media[i]
-		name := map[string]string{"a": r.From, "b": r.To}[m.Leg]
-		if name == "" || m.Packets == 0 || m.MOS == 0 { // nothing was heard
+		name := m.Trunk
+		if name == "" {
+			name = map[string]string{"a": r.From, "b": r.To}[m.Leg]
+		}
+		if r.To == "" && m.Leg == "b" || name == "" || m.Packets == 0 || m.MOS == 0 { // nothing was heard
 			continue
 		}
 		l.note(name, sample{r.End, int64(m.Expected), m.Lost, m.JitterMS, m.MOS})

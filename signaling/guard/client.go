@@ -86,12 +86,9 @@ func (s *Stack) send(req *sip.Request, l *listener, to link, on ClientHandler) (
 	if err != nil {
 		return nil, fmt.Errorf("request %s: %w", req.Method, err)
 	}
-	key, err := sip.ClientTxKeyMake(req)
-	if err != nil {
-		return nil, fmt.Errorf("request %s: %w", req.Method, err)
-	}
+	key, _ := clientKeyOf(req.Via(), req.CSeq()) // the branch is ours
 	c := &clientTx{stack: s, l: l, to: to, on: on, key: key, callID: req.CallID().Value(), method: req.Method, invite: req.IsInvite(),
-		raw: raw, done: make(chan struct{})}
+		begins: !req.To().Params.Has("tag"), raw: raw, done: make(chan struct{})}
 	if c.invite {
 		c.origin = skeleton(req)
 	}
@@ -133,10 +130,11 @@ type clientTx struct {
 	l      *listener
 	to     link
 	on     ClientHandler
-	key    string
+	key    clientKey
 	callID string
 	method sip.RequestMethod
 	invite bool
+	begins bool          // it is inside no dialog yet
 	done   chan struct{} // closed at the end
 
 	order  sync.Mutex // responses one after the other

@@ -1,16 +1,42 @@
 package guard
 
-import "sync"
+import (
+	"strings"
+	"sync"
 
-// clientTable holds the client transactions by branch and method (RFC 3261 section 17.1.3).
-type clientTable struct {
-	mu  sync.Mutex
-	txs map[string]*clientTx
+	"github.com/emiago/sipgo/sip"
+)
+
+// clientKey names a client transaction (RFC 3261 section 17.1.3).
+type clientKey struct {
+	branch string
+	method sip.RequestMethod
 }
 
-func (t *clientTable) open() { t.txs = map[string]*clientTx{} }
+// clientKeyOf is the key of a request of ours, or of the response to one; false: no branch of ours is in it.
+func clientKeyOf(via *sip.ViaHeader, cseq *sip.CSeqHeader) (clientKey, bool) {
+	branch, _ := via.Params.Get("branch")
+	method := cseq.MethodName
+	if method == sip.ACK {
+		method = sip.INVITE
+	}
+	return clientKey{branch, method}, unique(branch)
+}
 
-func (t *clientTable) get(key string) *clientTx {
+// unique reports a branch that RFC 3261 section 8.1.1.7 makes unique.
+func unique(branch string) bool {
+	return len(branch) > len(sip.RFC3261BranchMagicCookie) && strings.HasPrefix(branch, sip.RFC3261BranchMagicCookie)
+}
+
+// clientTable holds the client transactions.
+type clientTable struct {
+	mu  sync.Mutex
+	txs map[clientKey]*clientTx
+}
+
+func (t *clientTable) open() { t.txs = map[clientKey]*clientTx{} }
+
+func (t *clientTable) get(key clientKey) *clientTx {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.txs[key]

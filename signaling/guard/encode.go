@@ -1,12 +1,10 @@
 package guard
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"unicode/utf8"
@@ -22,43 +20,52 @@ const (
 // errInjected is a message of ours that would not be read back as what it is.
 var errInjected = errors.New("a header of this message contains a line break or is not valid SIP; clean what comes from a peer")
 
-// encode serialises a message and proves that nothing was smuggled in: as many lines as headers, and a head that our own
-// filter accepts.
-func encode(m sip.Message, headers int) ([]byte, error) {
-	var b bytes.Buffer
-	b.Grow(1024)
-	m.StringWrite(&b)
-	raw := b.Bytes()
-	end := bytes.Index(raw, []byte("\r\n\r\n"))
-	if end < 0 || bytes.Count(raw[:end+2], []byte("\r\n")) != headers+1 {
-		return nil, errInjected
-	}
-	g, out := inspect(raw[:end+4])
-	if out != Delivered {
-		return nil, fmt.Errorf("%w (%s)", errInjected, out)
-	}
-	if g.length != len(raw)-end-4 {
-		return nil, fmt.Errorf("Content-Length %d with a body of %d bytes; set the body by SetBody", g.length, len(raw)-end-4)
-	}
-	return raw, nil
+// encodeRequest and encodeResponse serialise a message and prove that nothing was smuggled in: as many lines as headers, and a
+// head that our own filter accepts.
+func encodeRequest(req *sip.Request) ([]byte, error) {
+	b := roomFor(req.Headers(), req.Body())
+	return seal(appendHeaders(appendRequestLine(b, req), req.Headers()), len(req.Headers()), req.Body())
 }
 
-func encodeResponse(res *sip.Response) ([]byte, error) { return encode(res, len(res.Headers())) }
-func encodeRequest(req *sip.Request) ([]byte, error)   { return encode(req, len(req.Headers())) }
+func encodeResponse(res *sip.Response) ([]byte, error) {
+	b := roomFor(res.Headers(), res.Body())
+	return seal(appendHeaders(appendStatusLine(b, res), res.Headers()), len(res.Headers()), res.Body())
+}
+
+const lineRoom = 64 // bytes of an ordinary line; a message that needs more has its buffer grown once
+
+// roomFor is the one buffer of a message, which is what a transaction keeps.
+func roomFor(headers []sip.Header, body []byte) []byte {
+	return make([]byte, 0, lineRoom*(len(headers)+1)+len(body))
+}
+
+// seal ends a head of so many headers, judges it, and adds the body.
+func seal(head []byte, headers int, body []byte) ([]byte, error) {
+	head = append(head, "\r\n"...)
+	g, out := inspect(head)
+	switch {
+	case out != Delivered:
+		return nil, fmt.Errorf("%w (%s)", errInjected, out)
+	case g.lines != headers || g.size != len(head):
+		return nil, errInjected
+	case g.length != len(body):
+		return nil, fmt.Errorf("Content-Length %d with a body of %d bytes; set the body by SetBody", g.length, len(body))
+	}
+	return append(head, body...), nil
+}
 
 // newBranch makes a branch that nobody can guess (RFC 3261 section 8.1.1.7).
 func newBranch() string {
-	var b [branchRandom]byte
-	io.ReadFull(rand.Reader, b[:]) // crypto/rand does not fail
-	return sip.RFC3261BranchMagicCookie + hex.EncodeToString(b[:])
+	var random [branchRandom]byte
+	rand.Read(random[:]) // crypto/rand does not fail
+	b := make([]byte, 0, len(sip.RFC3261BranchMagicCookie)+2*branchRandom)
+	return string(hex.AppendEncode(append(b, sip.RFC3261BranchMagicCookie...), random[:]))
 }
 
 // via is our hop for a request that leaves by l.
 func (l *listener) via(branch string) *sip.ViaHeader {
-	v := &sip.ViaHeader{ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: l.proto, Host: l.host, Port: l.port}
-	v.Params.Add("rport", "") // RFC 3581 section 3
-	v.Params.Add("branch", branch)
-	return v
+	return &sip.ViaHeader{ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: l.proto, Host: l.host, Port: l.port,
+		Params: sip.HeaderParams{{K: "rport"}, {K: "branch", V: branch}}} // RFC 3581 section 3
 }
 
 // prepare returns a copy of req that is ready to leave by l: our Via alone, and the headers that every request has. The
@@ -71,31 +78,44 @@ func (l *listener) prepare(req *sip.Request, branch string) *sip.Request {
 			out.AppendHeader(h)
 		}
 	}
-	if out.MaxForwards() == nil {
+	if !has(out, "Max-Forwards") {
 		hops := sip.MaxForwardsHeader(maxForwards)
 		out.AppendHeader(&hops)
 	}
-	if ua := l.stack.opt.UserAgent; ua != "" && out.GetHeader("user-agent") == nil {
-		out.AppendHeader(sip.NewHeader("User-Agent", ua))
+	if agent := l.stack.agent; agent != nil && !has(out, "User-Agent") {
+		out.AppendHeader(agent)
+	}
+	if !has(out, "Content-Length") {
+		length := sip.ContentLengthHeader(0)
+		out.AppendHeader(&length)
 	}
 	out.SetBody(req.Body())
-	out.SetTransport(l.proto)
 	return out
 }
 
-// skeleton keeps what a transaction still needs once its message is on its way, cloned, so that the caller may go on
-// using req and the body is released early (a transaction lives for 32 s).
+// has reports a header by its long name. It allocates nothing: sipgo's GetHeader makes a string in lower case of each header that
+// it does not know.
+func has(m interface{ Headers() []sip.Header }, name string) bool {
+	for _, h := range m.Headers() {
+		if strings.EqualFold(h.Name(), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// skeleton keeps what a transaction still needs once its request is on its way, cloned as far as the caller has it too, who
+// may go on using it; the body is released early (a transaction lives for 32 s).
 func skeleton(req *sip.Request) *sip.Request {
 	out := sip.NewRequest(req.Method, req.Recipient)
-	out.SipVersion = req.SipVersion
 	for _, h := range req.Headers() {
 		switch h.(type) {
-		case *sip.ViaHeader, *sip.FromHeader, *sip.ToHeader, *sip.CallIDHeader, *sip.CSeqHeader, *sip.RouteHeader:
+		case *sip.ViaHeader: // ours alone, see prepare
+			out.AppendHeader(h)
+		case *sip.FromHeader, *sip.ToHeader, *sip.CallIDHeader, *sip.CSeqHeader, *sip.RouteHeader:
 			out.AppendHeader(sip.HeaderClone(h))
 		}
 	}
-	out.SetTransport(req.Transport())
-	out.SetSource(req.Source())
 	return out
 }
 

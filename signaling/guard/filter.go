@@ -14,6 +14,8 @@ const (
 type glance struct {
 	length int    // Content-Length in bytes, -1 if there is none
 	callID []byte // part of the input; nil if there is none
+	lines  int    // of headers, continuations counted
+	size   int    // bytes up to and with the empty line
 }
 
 // inspect looks at the head of one message, from the first byte of its first line to the end of its empty line, and
@@ -37,10 +39,11 @@ func inspect(head []byte) (glance, Outcome) {
 		if len(line) == 0 {
 			break
 		}
+		g.lines++
 		if bytes.IndexByte(line, 0) >= 0 {
 			return g, BadHeader
 		}
-		if line[0] == ' ' || line[0] == '\t' { // a continuation counts with its header (RFC 3261 section 7.3.1)
+		if isBlank(line[0]) { // a continuation counts with its header (RFC 3261 section 7.3.1)
 			if headers == 0 || name == contentLength {
 				return g, BadHeader
 			}
@@ -60,15 +63,16 @@ func inspect(head []byte) (glance, Outcome) {
 		if name < structured {
 			continue
 		}
-		n := separators(line)
+		n, inURI, split := q.read(line)
 		params, total = params+n, total+n
 		if params > maxParams || total > maxParamsTotal {
 			return g, TooManyParams
 		}
-		if inURI, split := q.read(line); inURI || split && name == tagged {
+		if inURI || split && name == tagged {
 			return g, Smuggled
 		}
 	}
+	g.size = len(head) - len(rest)
 	return g, Delivered
 }
 
@@ -118,14 +122,20 @@ func isDigits(b []byte) bool {
 // isToken reports whether b is a token (RFC 3261 section 25.1).
 func isToken(b []byte) bool {
 	for _, c := range b {
-		switch {
-		case c|0x20 >= 'a' && c|0x20 <= 'z', c >= '0' && c <= '9':
-		case bytes.IndexByte([]byte("-.!%*_+`'~"), c) >= 0:
-		default:
+		if !isTokenByte(c) {
 			return false
 		}
 	}
 	return len(b) > 0
+}
+
+// isTokenByte looks c up in the two halves of ASCII; a shift beyond a half is nothing.
+func isTokenByte(c byte) bool {
+	const (
+		low  = 1<<'!' | 1<<'%' | 1<<'\'' | 1<<'*' | 1<<'+' | 1<<'-' | 1<<'.' | (1<<10-1)<<'0'
+		high = 1<<('_'-64) | 1<<('`'-64) | 1<<('~'-64) | (1<<26-1)<<('A'-64) | (1<<26-1)<<('a'-64)
+	)
+	return uint64(1)<<c&low|uint64(1)<<(c-64)&high != 0
 }
 
 // header is what the filter needs to know about a header's name.
@@ -139,18 +149,24 @@ const (
 	tagged                      // structured, and carries a tag or a branch
 )
 
-// cutHeader splits a header line and classifies its name, compact or long, in any case (RFC 3261 section 7.3.3).
+// cutHeader splits a header line and classifies its name, compact or long, in any case (RFC 3261 section 7.3.3). Of the value
+// nothing is trimmed.
 func cutHeader(line []byte) (header, []byte, bool) {
-	i := bytes.IndexByte(line, ':')
-	if i < 1 {
+	end := 0
+	for end < len(line) && isTokenByte(line[end]) {
+		end++
+	}
+	colon := end
+	for colon < len(line) && isBlank(line[colon]) {
+		colon++
+	}
+	if end == 0 || colon == len(line) || line[colon] != ':' {
 		return plain, nil, false
 	}
-	name := bytes.TrimRight(line[:i], " \t")
-	if !isToken(name) {
-		return plain, nil, false
-	}
-	return classify(name), bytes.Trim(line[i+1:], " \t"), true
+	return classify(line[:end]), line[colon+1:], true
 }
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 func classify(name []byte) header {
 	if len(name) == 1 {
@@ -185,9 +201,10 @@ func (g *glance) note(name header, value []byte) Outcome {
 	switch name {
 	case callID:
 		if g.callID == nil {
-			g.callID = value
+			g.callID = bytes.Trim(value, " \t")
 		}
 	case contentLength:
+		value = bytes.Trim(value, " \t")
 		if !isDigits(value) || len(value) > 9 {
 			return BadLength
 		}
@@ -203,32 +220,33 @@ func (g *glance) note(name header, value []byte) Outcome {
 	return Delivered
 }
 
-// separators counts what can begin another parameter or another element. So does the end of a quoted value: the parser takes
-// whatever follows it for the next name, separated or not.
-func separators(line []byte) int {
-	n := 0
-	for _, c := range line {
-		if c == ';' || c == ',' || c == '&' || c == '"' {
-			n++
-		}
-	}
-	return n
-}
-
 // quotes is how far a header has come, over its folded lines.
 type quotes struct{ quoted, params, angle bool }
 
-// read goes on with a line. inURI reports a quote inside a URI, where RFC 3261 section 25.1 has none: the parser takes all that
-// follows such a value for a parameter's name, so that a URI of 8 KB written anew has 8 MB, and read again never ends. split
-// reports a separator inside the quoted value of a header parameter: the parser would split there and take a tag from inside
-// the quotes. A quoted display name, which stands before the address, may hold anything.
-func (q *quotes) read(line []byte) (inURI, split bool) {
-	for i := 0; i < len(line); i++ {
-		switch c := line[i]; {
+// marked are the bytes that mean something to quotes: most mean nothing and are passed over at one look.
+var marked = [256]bool{';': true, ',': true, '&': true, '"': true, '\\': true, '<': true, '>': true}
+
+// read goes on with a line. separators is the number of bytes in it that can begin another parameter or another element; so does
+// the end of a quoted value: the parser takes whatever follows it for the next name, separated or not. inURI reports a quote
+// inside a URI, where RFC 3261 section 25.1 has none: the parser takes all that follows such a value for a parameter's name, so
+// that a URI of 8 KB written anew has 8 MB, and read again never ends. split reports a separator inside the quoted value of a
+// header parameter: the parser would split there and take a tag from inside the quotes. A quoted display name, which stands
+// before the address, may hold anything.
+func (q *quotes) read(line []byte) (separators int, inURI, split bool) {
+	escaped := -1 // where the byte after a backslash is
+	for i, c := range line {
+		if !marked[c] {
+			continue
+		}
+		if c != '\\' && c != '<' && c != '>' {
+			separators++
+		}
+		switch {
+		case i == escaped:
 		case q.quoted && c == '\\':
-			i++
+			escaped = i + 1
 		case c == '"' && q.angle:
-			return true, split
+			inURI = true
 		case c == '"':
 			q.quoted = !q.quoted
 		case q.quoted:
@@ -241,5 +259,5 @@ func (q *quotes) read(line []byte) (inURI, split bool) {
 			q.params = true
 		}
 	}
-	return false, split
+	return separators, inURI, split
 }

@@ -43,6 +43,15 @@ func TestFilterReadsWhatFramingNeeds(t *testing.T) {
 	}
 }
 
+func TestATokenIsMadeOfWhatRFC3261Allows(t *testing.T) {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~"
+	for c := range 256 {
+		if got, want := isToken([]byte{byte(c)}), strings.IndexByte(allowed, byte(c)) >= 0; got != want {
+			t.Errorf("%q: %t", byte(c), got)
+		}
+	}
+}
+
 func TestFilterBoundsWhatIsQuadraticAndNothingElse(t *testing.T) {
 	with := func(name, value string) string {
 		return message("OPTIONS", "z9hG4bKb", home, name, value)

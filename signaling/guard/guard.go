@@ -1,7 +1,7 @@
 // Package guard is the SIP stack with its doors watched: what enters is framed, bounded, rated and valid before anybody
 // spends more than a linear scan on it, and what leaves cannot carry a header that was smuggled in.
 //
-// It takes sipgo's messages, parser and serializer, and brings its own sockets, its own dispatch and its own transactions.
+// It takes sipgo's messages and parser, and brings its own sockets, dispatch, transactions and serializer (append.go, encode.go).
 // The sockets of a general stack hand a request to the newest connection of a stranger, keep an entry for each address that
 // ever sent a byte, run each message in a goroutine of its own and so in any order, and let a silent peer hold a lock; owning
 // them makes these failures impossible rather than unlikely. The tests named TestTrap1... reproduce each.
@@ -26,6 +26,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -96,6 +97,8 @@ type Stack struct {
 	listeners map[string]*listener
 	order     []*listener // as in Options
 	seed      maphash.Seed
+	agent     sip.Header // User-Agent of every request, nil: none
+	server    sip.Header // Server of every response, nil: none
 
 	counters  counters
 	strangers *rates // per source that is no trunk's
@@ -123,6 +126,8 @@ type listener struct {
 	udp   *net.UDPConn
 	tcp   net.Listener
 	desks []chan datagram // UDP: one worker each, chosen by Call-ID
+
+	collecting atomic.Bool // somebody is about to read ICMP errors
 }
 
 // Open binds every listener or none. The error names the listener and its address.
@@ -141,6 +146,9 @@ func Open(ctx context.Context, opt Options) (*Stack, error) {
 		s.opt.Methods = []string{"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS"}
 	}
 	s.opt.Limits = withDefaults(opt.Limits)
+	if ua := opt.UserAgent; ua != "" {
+		s.agent, s.server = sip.NewHeader("User-Agent", ua), sip.NewHeader("Server", ua)
+	}
 	s.parser = sip.NewParser()
 	s.parser.MaxMessageLength = s.opt.Limits.Message
 	s.strangers = newRates(s.seed, s.opt.Limits.StrangerRate, rateSets)

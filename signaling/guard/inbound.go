@@ -4,17 +4,17 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"hash/maphash"
-	"io"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
 )
 
-// Inbound is one valid request and where it came from. It belongs to the Handler that receives it; guard does not touch
-// Req afterwards.
+// Inbound is one valid request and where it came from. It belongs to the Handler that receives it, but for what a response
+// repeats: Via, From, To, Call-ID, CSeq and Record-Route of Req must not be changed, because responses share them.
 type Inbound struct {
 	Req       *sip.Request
 	Tx        ServerTx // nil for ACK, and for a CANCEL that met its INVITE (guard has answered both)
@@ -61,9 +61,49 @@ func (in *Inbound) Respond(res *sip.Response) error {
 	return in.tx.Respond(res)
 }
 
+// Response begins a response without a body: what RFC 3261 section 8.2.6.2 repeats of the request, and its Record-Route where
+// the response may open a dialog (section 12.1.1). The headers are the request's own, not copies; add others, change none.
+func (in *Inbound) Response(code int, reason string) *sip.Response {
+	req, res := in.Req, sip.NewResponse(code, reason)
+	res.SipVersion = req.SipVersion
+	opens := code/100 == 2 || code >= 180 && code < 190 || req.IsInvite() && code > 100 && code < 200
+	for _, h := range req.Headers() {
+		if _, ok := h.(*sip.RecordRouteHeader); ok && opens && req.Method != sip.REGISTER {
+			res.AppendHeader(h)
+		}
+	}
+	for _, h := range req.Headers() {
+		if _, ok := h.(*sip.ViaHeader); ok {
+			res.AppendHeader(h)
+		}
+	}
+	if from := req.From(); from != nil {
+		res.AppendHeader(from)
+	}
+	if to := req.To(); to != nil && !to.Params.Has("tag") {
+		res.AppendHeader(sip.HeaderClone(to)) // it will get one
+	} else if to != nil {
+		res.AppendHeader(to)
+	}
+	if id := req.CallID(); id != nil {
+		res.AppendHeader(id)
+	}
+	if cseq := req.CSeq(); cseq != nil {
+		res.AppendHeader(cseq)
+	}
+	for _, h := range req.Headers() {
+		if code == 100 && strings.EqualFold(h.Name(), "Timestamp") {
+			res.AppendHeader(h)
+		}
+	}
+	length := sip.ContentLengthHeader(0)
+	res.AppendHeader(&length)
+	return res
+}
+
 // Reply builds and sends a response without a body.
 func (in *Inbound) Reply(code int, reason string, extra ...sip.Header) error {
-	res := sip.NewResponseFromRequest(in.Req, code, reason, nil)
+	res := in.Response(code, reason)
 	for _, h := range extra {
 		res.AppendHeader(h)
 	}
@@ -76,7 +116,7 @@ func (in *Inbound) refuse(r refusal) Outcome {
 	if in.Req.IsAck() {
 		return StrayRequest
 	}
-	res := sip.NewResponseFromRequest(in.Req, r.code, r.reason, nil)
+	res := in.Response(r.code, r.reason)
 	if to := res.To(); to != nil && (in.Req.To() == nil || !in.Req.To().Params.Has("tag")) {
 		to.Params.Add("tag", in.statelessTag())
 	}
@@ -108,8 +148,8 @@ func (in *Inbound) statelessTag() string {
 
 // dress adds the Server header.
 func (l *listener) dress(res *sip.Response) {
-	if ua := l.stack.opt.UserAgent; ua != "" && res.GetHeader("server") == nil {
-		res.AppendHeader(sip.NewHeader("Server", ua))
+	if server := l.stack.server; server != nil && !has(res, "Server") {
+		res.AppendHeader(server)
 	}
 }
 
@@ -134,7 +174,7 @@ type serverTx struct {
 	mu       sync.Mutex
 	state    serverState
 	in       *Inbound      // what the Handler got; nil after the final response
-	origin   *sip.Request  // skeleton of an INVITE, for a 487; nil after the final response
+	ending   *sip.Response // 487 to an INVITE that is cancelled; nil after the final response
 	last     []byte        // the response that a retransmission gets; nil: none
 	timer    *time.Timer   // of the next repetition or the end; nil before the final response
 	interval time.Duration // between repetitions of a failure
@@ -159,8 +199,8 @@ func (t *serverTx) respond(res *sip.Response) error {
 	if t.state == forgotten || t.final != 0 && !(t.invite && success(t.final) && success(res.StatusCode)) {
 		return ErrAnswered
 	}
-	if !t.inDialog && res.StatusCode != 100 && res.To() != nil {
-		res.To().Params.Add("tag", t.localTag())
+	if to := res.To(); !t.inDialog && res.StatusCode != 100 && to != nil && to.Params.GetOr("tag", "") != t.localTag() {
+		to.Params.Add("tag", t.localTag())
 	}
 	t.l.dress(res)
 	raw, err := encodeResponse(res)
@@ -176,7 +216,7 @@ func success(code int) bool { return code >= 200 && code < 300 }
 func (t *serverTx) localTag() string {
 	if t.tag == "" {
 		var b [8]byte
-		io.ReadFull(rand.Reader, b[:]) // crypto/rand does not fail
+		rand.Read(b[:]) // crypto/rand does not fail
 		t.tag = hex.EncodeToString(b[:])
 	}
 	return t.tag

@@ -47,7 +47,7 @@ func (l *listener) judge(raw []byte, src netip.AddrPort, back link, conn *stream
 		return l.unreadable(in, err)
 	case *sip.Response:
 		if err == nil {
-			return l.response(m, src)
+			return l.response(m)
 		}
 	}
 	return l.salvaged(raw, src, back)
@@ -89,8 +89,6 @@ func (l *listener) request(in *Inbound) Outcome {
 // unless rport was asked for.
 func (l *listener) locate(in *Inbound) {
 	via, ip := in.Req.Via(), in.Source.Addr().String()
-	in.Req.SetTransport(l.proto)
-	in.Req.SetSource(in.Source.String())
 	_, rport := via.Params.Get("rport")
 	via.Params.Remove("received")
 	if rport {
@@ -141,22 +139,30 @@ func plainParams(p sip.HeaderParams) {
 }
 
 // response hands a response to the client transaction that it answers. There is one Via, ours: we are never a proxy.
-func (l *listener) response(res *sip.Response, src netip.AddrPort) Outcome {
+func (l *listener) response(res *sip.Response) Outcome {
 	normalise(res)
 	via, cseq := res.Via(), res.CSeq()
 	if via == nil || cseq == nil || res.To() == nil || res.From() == nil || res.CallID() == nil ||
 		res.SipVersion != "SIP/2.0" || res.StatusCode < 100 || res.StatusCode > 699 {
 		return BadResponse
 	}
-	key, err := sip.ClientTxKeyMake(res)
-	if err != nil {
+	key, ok := clientKeyOf(via, cseq)
+	if !ok {
 		return BadResponse
 	}
 	c := l.stack.clients.get(key)
-	if c == nil || c.callID != res.CallID().Value() || len(res.GetHeaders("via")) != 1 {
+	if c == nil || c.callID != res.CallID().Value() || hops(res) != 1 {
 		return StrayResponse
 	}
-	res.SetTransport(l.proto)
-	res.SetSource(src.String())
 	return c.receive(res)
+}
+
+// hops is the number of Via that a response has come with.
+func hops(res *sip.Response) (n int) {
+	for _, h := range res.Headers() {
+		if _, ok := h.(*sip.ViaHeader); ok {
+			n++
+		}
+	}
+	return n
 }

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,9 +19,12 @@ const (
 // txKey names a server transaction (RFC 3261 section 17.2.3), and binds it to the address it came from: who guesses a
 // branch from elsewhere cannot cancel somebody's call.
 type txKey struct {
-	listener, source string
-	branch, sentBy   string
-	method           string
+	listener *listener
+	source   netip.Addr
+	branch   string
+	host     string // sent-by
+	port     int    // 0: none
+	method   sip.RequestMethod
 }
 
 // keyOf is the key of req as if its method were method; ACK belongs to its INVITE.
@@ -29,16 +33,15 @@ func keyOf(in *Inbound, method sip.RequestMethod) txKey {
 		method = sip.INVITE
 	}
 	via := in.Req.Via()
-	k := txKey{listener: in.Listener, source: in.Source.Addr().String(), method: string(method)}
-	branch, _ := via.Params.Get("branch")
-	if len(branch) > len(sip.RFC3261BranchMagicCookie) && strings.HasPrefix(branch, sip.RFC3261BranchMagicCookie) {
-		k.branch, k.sentBy = branch, via.SentBy()
+	k := txKey{listener: in.l, source: in.Source.Addr(), method: method}
+	if branch, _ := via.Params.Get("branch"); unique(branch) {
+		k.branch, k.host, k.port = branch, via.Host, max(0, via.Port)
 		return k
 	}
 	// An RFC 2543 peer has no unique branch. The To tag is left out: an ACK carries ours, the INVITE did not.
 	k.branch = strings.Join([]string{in.Req.CallID().Value(), in.Req.From().Params.GetOr("tag", ""),
 		strconv.FormatUint(uint64(in.Req.CSeq().SeqNo), 10), in.Req.Recipient.String()}, " ")
-	k.sentBy = via.Value()
+	k.host = via.Value()
 	return k
 }
 
@@ -142,7 +145,7 @@ func (l *listener) begin(in *Inbound) Outcome {
 	}
 	tx := &serverTx{l: l, back: in.back, in: in, key: key, born: in.Received, invite: req.IsInvite(), inDialog: inDialog}
 	if tx.invite {
-		tx.origin = skeleton(req)
+		tx.ending = in.Response(sip.StatusRequestTerminated, "Request Terminated") // now: the Handler may take Req apart
 		if !inDialog {
 			tx.merge = mergeKeyOf(req)
 		}
@@ -196,7 +199,7 @@ func (l *listener) cancel(in *Inbound) Outcome {
 	if !tx.inDialog {
 		tag = tx.localTag()
 	}
-	ok := sip.NewResponseFromRequest(in.Req, sip.StatusOK, "OK", nil)
+	ok := in.Response(sip.StatusOK, "OK")
 	if tag != "" {
 		ok.To().Params.Add("tag", tag)
 	}
@@ -206,7 +209,7 @@ func (l *listener) cancel(in *Inbound) Outcome {
 	}
 	if tx.final == 0 && tx.state != forgotten {
 		ended, tx.canceled = true, true
-		tx.respond(sip.NewResponseFromRequest(tx.origin, sip.StatusRequestTerminated, "Request Terminated", nil))
+		tx.respond(tx.ending)
 	}
 	hooks := tx.onCancel
 	tx.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 )
 
 // The server transaction of RFC 3261 section 17.2, with the Accepted state of RFC 6026 section 7.1, as one state and one timer.
-// It keeps the bytes of the last response and, of an INVITE without a final one, the headers that a 487 needs; nothing else
-// lives for the 32 s.
+// It keeps the bytes of the last response and, of an INVITE without a final one, the 487 for a CANCEL; nothing else lives for
+// the 32 s.
 
 // serverState is how far a request of a peer has come.
 type serverState uint8
@@ -44,7 +44,7 @@ func (t *serverTx) transmit(code int, raw []byte) error {
 		t.keep(sip.Timer_H)
 	}
 	if code >= 200 {
-		t.final, t.in, t.origin = code, nil, nil
+		t.final, t.in, t.ending = code, nil, nil
 	}
 	err := t.back.send(raw)
 	if err != nil && t.state != agreed || !t.invite && t.state == refused && t.l.udp == nil { // J is nothing on a stream
@@ -127,7 +127,7 @@ func (t *serverTx) forget() {
 	if t.state == forgotten {
 		return
 	}
-	t.state, t.last, t.in, t.origin = forgotten, nil, nil, nil
+	t.state, t.last, t.in, t.ending = forgotten, nil, nil, nil
 	if t.timer != nil {
 		t.timer.Stop()
 	}

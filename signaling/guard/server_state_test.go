@@ -28,7 +28,7 @@ func served(t *testing.T, s *Stack, invite, udp bool) (*serverTx, *heap) {
 	if udp {
 		l = s.listeners["u"]
 	}
-	tx := &serverTx{l: l, back: h, invite: invite, origin: sip.NewRequest(sip.INVITE, sip.Uri{Host: "example.net"}), key: txKey{branch: t.Name()}}
+	tx := &serverTx{l: l, back: h, invite: invite, ending: sip.NewResponse(487, "Request Terminated"), key: txKey{branch: t.Name()}}
 	s.servers.put(tx)
 	t.Cleanup(tx.Terminate)
 	return tx, h
@@ -65,8 +65,8 @@ func TestARetransmissionGetsTheLastResponseAgain(t *testing.T) {
 			if kept := s.servers.get(tx.key) != nil; kept != c.kept {
 				t.Errorf("kept: %v", kept)
 			}
-			if final := len(c.codes) > 0 && c.codes[len(c.codes)-1] >= 200; final != (tx.origin == nil) {
-				t.Error("the request's headers live as long as nobody answered, and no longer")
+			if final := len(c.codes) > 0 && c.codes[len(c.codes)-1] >= 200; final != (tx.ending == nil) {
+				t.Error("the 487 for a CANCEL lives as long as nobody answered, and no longer")
 			}
 		})
 	}

@@ -34,6 +34,7 @@ type datagram struct {
 // their order.
 func (l *listener) serveDatagrams() {
 	n := min(desksMax, max(2, runtime.GOMAXPROCS(0)))
+	l.hearUnreachable()
 	l.udp.SetReadBuffer(receiveBuffer) // best effort: net.core.rmem_max may cap it
 	for range n {
 		desk := make(chan datagram, deskDepth)
@@ -57,6 +58,10 @@ func (l *listener) readDatagrams() {
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) || l.stack.isClosed() {
 				return
+			}
+			if ofAnother(err) { // of a datagram that we sent
+				l.unreachables()
+				continue
 			}
 			l.stack.log.Warn("sip: reading datagrams", "listener", l.Name, "error", err)
 			l.stack.pause(retryAfter)
@@ -111,11 +116,6 @@ type postbox struct {
 }
 
 func (l *listener) replyTo(to netip.AddrPort) link { return postbox{l, to} }
-
-func (p postbox) send(b []byte) error {
-	_, err := p.l.udp.WriteToUDPAddrPort(b, p.to)
-	return err
-}
 
 // pause waits, but not beyond the end of the stack.
 func (s *Stack) pause(d time.Duration) {

@@ -114,7 +114,10 @@ func (s *Stack) Allow() string { return strings.Join(s.opt.Methods, ", ") }
 // notSupported lists the option tags that a request requires and we have not, for Unsupported.
 func (l *listener) notSupported(req *sip.Request) string {
 	var unknown []string
-	for _, h := range req.GetHeaders("require") {
+	for _, h := range req.Headers() {
+		if !strings.EqualFold(h.Name(), "Require") {
+			continue
+		}
 		for tag := range strings.SplitSeq(h.Value(), ",") {
 			if tag = strings.TrimSpace(tag); tag != "" && !l.understands(tag) {
 				unknown = append(unknown, tag)

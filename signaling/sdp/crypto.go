@@ -114,23 +114,29 @@ func (c Crypto) SameKey(o Crypto) bool {
 
 // Line returns the attribute as an SDP line without line end. The key is in it.
 func (c Crypto) Line() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "a=crypto:%d %s inline:%s", c.Tag, c.Suite, base64.StdEncoding.EncodeToString(c.Key))
-	c.suffix(&b)
-	return b.String()
+	return string(c.appendLine(make([]byte, 0, roomCrypto)))
 }
 
-// suffix writes what follows the key: lifetime, MKI, session parameters.
-func (c Crypto) suffix(b *strings.Builder) {
+// appendLine writes Line.
+func (c *Crypto) appendLine(b []byte) []byte {
+	b = strconv.AppendInt(append(b, "a=crypto:"...), int64(c.Tag), 10)
+	b = append(append(append(b, ' '), c.Suite...), " inline:"...)
+	return c.appendSuffix(base64.StdEncoding.AppendEncode(b, c.Key))
+}
+
+// appendSuffix writes what follows the key: lifetime, MKI, session parameters.
+func (c *Crypto) appendSuffix(b []byte) []byte {
 	if c.Lifetime > 0 {
-		fmt.Fprintf(b, "|%d", c.Lifetime)
+		b = strconv.AppendUint(append(b, '|'), c.Lifetime, 10)
 	}
 	if c.MKILen > 0 {
-		fmt.Fprintf(b, "|%s:%d", new(big.Int).SetBytes(c.MKI), c.MKILen)
+		b = new(big.Int).SetBytes(c.MKI).Append(append(b, '|'), 10)
+		b = strconv.AppendInt(append(b, ':'), int64(c.MKILen), 10)
 	}
 	for _, p := range c.Params {
-		b.WriteString(" " + p)
+		b = append(append(b, ' '), p...)
 	}
+	return b
 }
 
 // ParseCrypto reads the value of an a=crypto attribute, with or without "a=crypto:" in front (RFC 4568 section 9.1).
@@ -165,12 +171,12 @@ func (c *Crypto) parse(fields []string) error {
 	if !ok {
 		return fmt.Errorf("%w %s", ErrSuite, printable(c.Suite))
 	}
-	keys := strings.Split(strings.TrimSuffix(fields[2], ";"), ";")
-	if err := c.parseKey(keys[0], want); err != nil {
+	key, others, several := strings.Cut(strings.TrimSuffix(fields[2], ";"), ";")
+	if err := c.parseKey(key, want); err != nil {
 		return err
 	}
-	if len(keys) > 1 {
-		return fmt.Errorf("%w (%d given)", ErrSeveralKeys, len(keys))
+	if several {
+		return fmt.Errorf("%w (%d given)", ErrSeveralKeys, 2+strings.Count(others, ";"))
 	}
 	return c.parseParams(fields[3:])
 }

@@ -58,14 +58,11 @@ func appendFax(b []byte, block []line, side Side) []byte {
 	if side.Port == 0 {
 		return b
 	}
-	for _, l := range block {
-		if l.kind == 'b' && bandwidthCrosses(l.text) {
-			b = append(append(append(b, "b="...), l.text...), "\r\n"...)
-		}
-	}
-	for _, l := range block {
+	b = appendBandwidth(b, block)
+	for i := range block {
+		l := &block[i]
 		if name, value := l.attribute(); l.kind == 'a' && faxAttributes[strings.ToLower(name)] && faxWords(value) {
-			b = append(append(append(b, "a="...), l.text...), "\r\n"...)
+			b = l.appendTo(b)
 		}
 	}
 	if side.Direction != Sendrecv {

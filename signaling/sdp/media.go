@@ -3,7 +3,6 @@ package sdp
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 )
 
@@ -22,6 +21,8 @@ type Media struct {
 	Crypto    []Crypto
 	Payloads  []Payload // in the order of Formats, each type once; none unless the profile is RTP
 	PTime     int       // milliseconds; 0: not given
+	AS        int       // b=AS of the media, else of the session: kbit/s with all overhead down to IP (RFC 8866 section 5.8); 0: not given
+	TIAS      int       // b=TIAS likewise: bit/s without overhead (RFC 3890 section 6.2)
 }
 
 // Payload is one payload type of an RTP m-line.
@@ -29,7 +30,7 @@ type Payload struct {
 	Type     uint8
 	Name     string // encoding name, as written
 	Clock    uint32 // Hz; 0: unknown
-	Channels int
+	Channels uint8
 	FMTP     string // value of a=fmtp behind the payload type
 }
 
@@ -57,12 +58,12 @@ func (m *Media) rtp() bool {
 	return strings.EqualFold(m.Proto, "RTP/AVP") || m.feedback() || m.Secure()
 }
 
-// read fills m from the lines of its block, the m= line first. addr and direction are the session's.
-func (m *Media) read(block []line, addr string, direction Direction) error {
+// read fills m from the lines of its block, the m= line first. whole is what the session's part says.
+func (m *Media) read(block []line, whole *Media) error {
 	if err := m.readHead(block[0]); err != nil {
 		return err
 	}
-	m.Addr, m.Direction = addr, direction
+	m.Addr, m.Direction = whole.Addr, whole.Direction
 	if m.rtp() {
 		m.Payloads = readFormats(m.Formats)
 	}
@@ -70,6 +71,12 @@ func (m *Media) read(block []line, addr string, direction Direction) error {
 		return err
 	}
 	m.fillStatic()
+	if m.AS == 0 {
+		m.AS = whole.AS
+	}
+	if m.TIAS == 0 {
+		m.TIAS = whole.TIAS
+	}
 	ip, err := netip.ParseAddr(m.Addr)
 	m.Hold = err == nil && ip.IsUnspecified()
 	return nil
@@ -82,8 +89,8 @@ func (m *Media) readHead(l line) error {
 		return fmt.Errorf("sdp: line %d: want m=type port protocol formats", l.number)
 	}
 	port, _, _ := strings.Cut(fields[1], "/")
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
+	n, ok := decimal(port, 16)
+	if !ok {
 		return fmt.Errorf("sdp: line %d: the port of the m= line is not a number from 0 to 65535", l.number)
 	}
 	m.Type, m.Port, m.Proto, m.Formats = fields[0], uint16(n), fields[2], fields[3:]
@@ -100,6 +107,8 @@ func (m *Media) readLines(lines []line) error {
 				return err
 			}
 			m.Addr = addr
+		case 'b':
+			m.readBandwidth(l.text)
 		case 'a':
 			m.readAttribute(l.attribute())
 		}
@@ -109,21 +118,41 @@ func (m *Media) readLines(lines []line) error {
 
 // readConnection reads "IN IP4 224.2.1.1/127/3" and returns the address.
 func readConnection(l line) (string, error) {
-	fields := strings.Fields(l.text)
-	if len(fields) < 3 {
+	host := thirdField(l.text)
+	if host == "" {
 		return "", fmt.Errorf("sdp: line %d: want c=IN IP4 address or c=IN IP6 address", l.number)
 	}
-	addr, _, _ := strings.Cut(fields[2], "/")
+	addr, _, _ := strings.Cut(host, "/")
 	return addr, nil
+}
+
+// thirdField returns the address of "IN IP4 address" and what else has that form; empty when there is none.
+func thirdField(text string) string {
+	n := 0
+	for field := range strings.FieldsSeq(text) {
+		if n++; n == 3 {
+			return field
+		}
+	}
+	return ""
+}
+
+// readBandwidth takes the two modifiers that say what the media needs. What is malformed is as good as absent.
+func (m *Media) readBandwidth(text string) {
+	modifier, value, _ := strings.Cut(text, ":")
+	n, ok := decimal(value, 31)
+	switch {
+	case !ok:
+	case modifier == "AS":
+		m.AS = int(n)
+	case modifier == "TIAS":
+		m.TIAS = int(n)
+	}
 }
 
 // readAttribute takes what a relay needs from one attribute. What is malformed is as good as absent, but for a=crypto,
 // which is kept with its error.
 func (m *Media) readAttribute(name, value string) {
-	if d, ok := ParseDirection(name); ok {
-		m.Direction = d
-		return
-	}
 	switch strings.ToLower(name) {
 	case "rtcp":
 		m.readRTCP(value)
@@ -141,6 +170,10 @@ func (m *Media) readAttribute(name, value string) {
 		if p, params := m.payload(value); p != nil && p.FMTP == "" {
 			p.FMTP = params
 		}
+	default:
+		if d, ok := ParseDirection(name); ok {
+			m.Direction = d
+		}
 	}
 }
 
@@ -150,10 +183,7 @@ func (m *Media) readRTCP(value string) {
 	if !ok {
 		return
 	}
-	m.RTCPPort, m.RTCPAddr = uint16(port), ""
-	if fields := strings.Fields(rest); len(fields) >= 3 {
-		m.RTCPAddr = fields[2]
-	}
+	m.RTCPPort, m.RTCPAddr = uint16(port), thirdField(rest)
 }
 
 // readCrypto keeps one a=crypto line. A tag used twice cannot be answered, so the second holder of it is unusable.
@@ -176,11 +206,11 @@ func (m *Media) readMap(value string) {
 	name, rest, _ := strings.Cut(encoding, "/")
 	clock, channels, _ := strings.Cut(rest, "/")
 	p.Name, p.Clock, p.Channels = trim(name), 0, 1
-	if hz, err := strconv.ParseUint(trim(clock), 10, 32); err == nil {
+	if hz, ok := decimal(trim(clock), 32); ok {
 		p.Clock = uint32(hz)
 	}
-	if n, err := strconv.ParseUint(trim(channels), 10, 8); err == nil && n > 0 {
-		p.Channels = int(n)
+	if n, ok := decimal(trim(channels), 8); ok && n > 0 {
+		p.Channels = uint8(n)
 	}
 }
 
@@ -203,8 +233,8 @@ func readFormats(formats []string) []Payload {
 	var seen [128]bool
 	payloads := make([]Payload, 0, min(len(formats), len(seen)))
 	for _, f := range formats {
-		pt, err := strconv.ParseUint(f, 10, 7)
-		if err != nil || seen[pt] {
+		pt, ok := decimal(f, 7)
+		if !ok || seen[pt] {
 			continue
 		}
 		seen[pt] = true
@@ -227,7 +257,7 @@ func (m *Media) fillStatic() {
 var static = [...]struct {
 	name     string
 	clock    uint32
-	channels int
+	channels uint8
 }{
 	0:  {"PCMU", 8000, 1},
 	3:  {"GSM", 8000, 1},

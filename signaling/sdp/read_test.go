@@ -83,7 +83,7 @@ func TestMediaSaysWhatTheRelayNeeds(t *testing.T) {
 	s := mustReadNamed(t, "ipv6")
 	want := Media{
 		Type: "audio", Port: 40000, Proto: "RTP/AVPF", Formats: []string{"0", "96"}, Addr: "2001:db8::77", Direction: Recvonly,
-		RTCPAddr: "2001:db8::78", RTCPPort: 50000,
+		RTCPAddr: "2001:db8::78", RTCPPort: 50000, AS: 80,
 		Payloads: []Payload{
 			{Type: 0, Name: "PCMU", Clock: 8000, Channels: 1},
 			{Type: 96, Name: "AMR-WB", Clock: 16000, Channels: 1, FMTP: "mode-set=0,2; octet-align=1"},

@@ -19,17 +19,16 @@ const shortestSecret = 16
 
 // String returns the attribute without its key.
 func (c Crypto) String() string {
-	var b strings.Builder
-	b.WriteString("crypto:" + strconv.Itoa(c.Tag) + " " + printable(c.Suite))
+	b := []byte("crypto:" + strconv.Itoa(c.Tag) + " " + printable(c.Suite))
 	if len(c.Key) > 0 {
-		b.WriteString(" inline:" + mask)
+		b = append(b, " inline:"+mask...)
 	}
 	c.Params = nil // their values are the peer's free text
-	c.suffix(&b)
+	b = c.appendSuffix(b)
 	if c.Err != nil {
-		b.WriteString(" (" + c.Err.Error() + ")")
+		b = append(b, " ("+c.Err.Error()+")"...)
 	}
-	return b.String()
+	return string(b)
 }
 
 // Format writes String for every verb: %d and %#v would print the fields.

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strconv"
 	"strings"
 )
 
@@ -27,6 +26,7 @@ const (
 
 // Session is one body. It keeps every line in order; it does not change after Read and may be shared.
 type Session struct {
+	text   string // as it was read; every text below is a part of it
 	lines  []line
 	head   []line   // before the first m=
 	blocks [][]line // one an m-line, which comes first
@@ -36,7 +36,7 @@ type Session struct {
 // line is "kind=text" without line end and outer blanks.
 type line struct {
 	text   string
-	number int // in the body, from 1
+	number uint16 // in the body, from 1 to MaxLines
 	kind   byte
 }
 
@@ -48,8 +48,8 @@ func Read(b []byte) (*Session, error) {
 	if len(b) > MaxBytes {
 		return nil, fmt.Errorf("sdp: body of %d bytes: at most %d are read", len(b), MaxBytes)
 	}
-	s := &Session{}
-	if err := s.split(string(b)); err != nil {
+	s := &Session{text: string(b)}
+	if err := s.split(s.text); err != nil {
 		return nil, err
 	}
 	if err := s.group(); err != nil {
@@ -76,7 +76,7 @@ func (s *Session) split(body string) error {
 		if len(s.lines) == 0 && (raw[0] != 'v' || trim(raw[2:]) != "0") {
 			return fmt.Errorf("sdp: line %d: a body starts with v=0", number)
 		}
-		s.lines = append(s.lines, line{kind: raw[0], text: trim(raw[2:]), number: number})
+		s.lines = append(s.lines, line{kind: raw[0], text: trim(raw[2:]), number: uint16(number)})
 	}
 	if len(s.lines) == 0 {
 		return errors.New("sdp: empty body")
@@ -87,14 +87,15 @@ func (s *Session) split(body string) error {
 // cutLine returns the first line without its end, and the rest. A lone CR ends a line too: kept inside a line it would
 // let a peer smuggle a second one into a body that we write.
 func cutLine(body string) (first, rest string) {
-	end := strings.IndexAny(body, "\r\n")
-	if end < 0 {
-		return body, ""
+	end := 0
+	for end < len(body) && body[end] != '\r' && body[end] != '\n' {
+		end++
 	}
-	if strings.HasPrefix(body[end:], "\r\n") {
-		return body[:end], body[end+2:]
+	first, rest = body[:end], body[end:]
+	if strings.HasPrefix(rest, "\r\n") {
+		return first, rest[2:]
 	}
-	return body[:end], body[end+1:]
+	return first, rest[min(1, len(rest)):]
 }
 
 // checkLine refuses what no lenient reading can make sense of. Its errors never quote the line: it may hold a key.
@@ -125,7 +126,7 @@ func (s *Session) group() error {
 	if len(starts) > 0 {
 		s.head = s.lines[:starts[0]]
 	}
-	whole := Media{}
+	whole := Media{} // what the session's part says holds for each m-line that does not say otherwise
 	if err := whole.readLines(s.head); err != nil {
 		return err
 	}
@@ -136,12 +137,15 @@ func (s *Session) group() error {
 			to = starts[n+1]
 		}
 		s.blocks[n] = s.lines[from:to]
-		if err := s.media[n].read(s.blocks[n], whole.Addr, whole.Direction); err != nil {
+		if err := s.media[n].read(s.blocks[n], &whole); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// Text returns the body as it was read. Keys are in it.
+func (s *Session) Text() string { return s.text }
 
 // Media returns the media descriptions in the order of their m-lines. The slice belongs to the session: read only.
 func (s *Session) Media() []Media { return s.media }
@@ -151,10 +155,9 @@ func (s *Session) has(i int) bool { return s != nil && i >= 0 && i < len(s.media
 
 // Bytes returns every line as it was read, outer blanks removed, each ended by CRLF. Keys are in it.
 func (s *Session) Bytes() []byte {
-	var b []byte
-	for _, l := range s.lines {
-		b = append(append(b, l.kind, '='), l.text...)
-		b = append(b, "\r\n"...)
+	b := make([]byte, 0, written(s.lines))
+	for i := range s.lines {
+		b = s.lines[i].appendTo(b)
 	}
 	return b
 }
@@ -200,13 +203,39 @@ func withoutVersion(origin string) string {
 	return strings.Join(fields, " ")
 }
 
+// appendTo writes the line with its end.
+func (l *line) appendTo(b []byte) []byte {
+	b = append(append(b, l.kind, '='), l.text...)
+	return append(b, "\r\n"...)
+}
+
+// written is the size of lines with their ends.
+func written(lines []line) int {
+	size := 0
+	for i := range lines {
+		size += len("a=") + len(lines[i].text) + len("\r\n")
+	}
+	return size
+}
+
 // attribute splits the text of an a= line: "name:value" or "name". Both come without outer blanks.
 func (l line) attribute() (name, value string) {
 	name, value, _ = strings.Cut(l.text, ":")
 	return trim(name), trim(value)
 }
 
-func trim(s string) string { return strings.Trim(s, " \t") }
+// trim removes blanks from both ends, where as a rule there are none.
+func trim(s string) string {
+	for s != "" && blank(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && blank(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+func blank(c byte) bool { return c == ' ' || c == '\t' }
 
 func letter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
@@ -214,7 +243,25 @@ func digit(c byte) bool { return '0' <= c && c <= '9' }
 
 // number reads a decimal number at the start of a field that ends there or at a blank; ok is false when there is none.
 func number(field string, bits int) (n uint64, rest string, ok bool) {
-	field, rest, _ = strings.Cut(strings.ReplaceAll(field, "\t", " "), " ")
-	n, err := strconv.ParseUint(field, 10, bits)
-	return n, trim(rest), err == nil
+	end := 0
+	for end < len(field) && !blank(field[end]) {
+		end++
+	}
+	n, ok = decimal(field[:end], bits)
+	return n, trim(field[end:]), ok
+}
+
+// decimal reads a text of digits alone as a number of so many bits, 32 at most. strconv.ParseUint would do, but it makes an
+// error of every empty text, and an rtpmap without channels is the rule.
+func decimal(text string, bits int) (n uint64, ok bool) {
+	for i := 0; i < len(text); i++ {
+		if !digit(text[i]) {
+			return 0, false
+		}
+		n = n*10 + uint64(text[i]-'0')
+		if n >= 1<<bits {
+			return 0, false
+		}
+	}
+	return n, text != ""
 }
