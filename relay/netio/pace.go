@@ -13,10 +13,10 @@ const (
 	// napStep is by how much a nap becomes longer or shorter.
 	napStep = 5 * time.Microsecond
 
-	// fewPackets and manyPackets after a nap make the next one longer and shorter. With sixteen packets what a nap costs is little beside
-	// what they do; more would only add delay.
-	fewPackets  = 12
-	manyPackets = 20
+	// fewPackets and manyPackets after a nap make the next one longer and shorter. With so many what a nap costs is little beside what
+	// they do: with half of them, at 36,000/s, a forward cost a fifth more (and came a fifth of a millisecond sooner).
+	fewPackets  = 24
+	manyPackets = 40
 
 	// steadyPackets is over how many packets it is judged whether traffic is steady, and emptyNaps how many naps in a row may end
 	// with nothing before the worker waits to be woken.
