@@ -36,7 +36,7 @@ func TestPeerThatDiedBeforeTheCallIsPassedOver(t *testing.T) {
 		die                     func(*street)
 		first                   try
 	}{
-		{"its process on UDP", "udp", "+4312345", func(s *street) { s.first.Kill() }, try{trunk: "gw1", code: 504, why: "no 18x within 2s"}},
+		{"its process on UDP", "udp", "+4312345", func(s *street) { s.first.Kill() }, try{trunk: "gw1", code: 503, why: failed + "the network says that nobody is there (ICMP)"}},
 		{"its process on TCP", "tcp", "+4912345", func(s *street) { s.first.Kill() }, try{trunk: "gw1-tcp", code: 503, why: failed + "dial tcp 198.18.0.21:5060: "}},
 		{"its wire", "udp", "+4312345", func(s *street) { s.hosts["gw1"].cut() }, try{trunk: "gw1", code: 504, why: "no 18x within 2s"}},
 	} {
