@@ -108,7 +108,9 @@ func (t *tally) take(e event) {
 			t.skipped = append(t.skipped, n)
 		default:
 			t.passed++
-			delete(t.output, n)
+			if !slices.Contains(t.failed, n) { // in the pass before this one: what it said then is to be shown
+				delete(t.output, n)
+			}
 		}
 	}
 }
