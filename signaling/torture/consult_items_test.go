@@ -5,23 +5,29 @@ import (
 	"testing"
 )
 
+// consults is a call whose caller has begun a second one, to a phone that rings, and asks for the transfer of the first to it.
+func consults(t *testing.T) (w *world, k *talk, second *dialog, rings *message) {
+	w = transferring(t).open()
+	k = w.call()
+	k.hear()
+	second = w.alice.invite("+43994", k.ea.sdp())
+	rings = w.carol.next("INVITE")
+	w.carol.reply(rings, "180 Ringing", "caroltag", "")
+	heard := second.want("180")
+	k.a.send("REFER", "", "Refer-To: <sip:+43994@x?Replaces="+second.callID+"%3Bto-tag%3D"+tagOf(heard.get("To"))+
+		"%3Bfrom-tag%3D"+tagOf(second.local)+">")
+	k.a.want("202 REFER")
+	k.a.progress("180")
+	return w, k, second, rings
+}
+
 // TestT32_TransferBeforeTheAnswer is the semi-attended transfer of RFC 5589 section 7.6: the one who consults asks for the transfer
 // while the other phone still rings.
 func TestT32_TransferBeforeTheAnswer(t *testing.T) {
 	t.Parallel()
 	for name, leaves := range map[string]bool{"who asked waits": false, "who asked hangs up both of its calls": true} {
 		t.Run(name, func(t *testing.T) {
-			w := transferring(t).open()
-			k := w.call()
-			k.hear()
-			second := w.alice.invite("+43994", k.ea.sdp())
-			inv := w.carol.next("INVITE")
-			w.carol.reply(inv, "180 Ringing", "caroltag", "")
-			rings := second.want("180")
-			k.a.send("REFER", "", "Refer-To: <sip:+43994@x?Replaces="+second.callID+"%3Bto-tag%3D"+tagOf(rings.get("To"))+
-				"%3Bfrom-tag%3D"+tagOf(second.local)+">")
-			k.a.want("202 REFER")
-			k.a.progress("180")
+			w, k, second, inv := consults(t)
 			if leaves {
 				second.cancel()
 				second.ackFailure(second.want("487 INVITE"))
@@ -54,17 +60,7 @@ func TestT32_TransferBeforeTheAnswer(t *testing.T) {
 		})
 	}
 	t.Run("the phone that rings is busy after all: the first call is as it was", func(t *testing.T) {
-		w := transferring(t).open()
-		k := w.call()
-		k.hear()
-		second := w.alice.invite("+43994", k.ea.sdp())
-		inv := w.carol.next("INVITE")
-		w.carol.reply(inv, "180 Ringing", "caroltag", "")
-		rings := second.want("180")
-		k.a.send("REFER", "", "Refer-To: <sip:+43994@x?Replaces="+second.callID+"%3Bto-tag%3D"+tagOf(rings.get("To"))+
-			"%3Bfrom-tag%3D"+tagOf(second.local)+">")
-		k.a.want("202 REFER")
-		k.a.progress("180")
+		w, k, second, inv := consults(t)
 		w.carol.reply(inv, "486 Busy Here", "caroltag", "")
 		w.carol.next("ACK")
 		second.failed(486)
