@@ -46,12 +46,12 @@ func answer[M any](params json.RawMessage, handle func(M) (any, error)) (any, er
 }
 
 // brief leaves out of a session's state what the controller that asks has told us itself: session.get and session.list have it.
-func brief(result any, err error) (any, error) {
-	if state, ok := result.(control.SessionState); ok {
-		state.Opaque = ""
-		return state, err
+func brief(state control.SessionState, err error) (any, error) {
+	if err != nil {
+		return nil, err
 	}
-	return result, err
+	state.Opaque = ""
+	return state, nil
 }
 
 func (r *Relay) hello(c *control.Conn, m control.Hello) (any, error) {
@@ -127,7 +127,7 @@ func (r *Relay) missing(id string) error {
 	return control.Errorf(control.CodeNotFound, "session %q is not open", id)
 }
 
-func (r *Relay) closeSession(m control.Ref) (any, error) {
+func (r *Relay) closeSession(m control.Ref) (state control.SessionState, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.sessions[m.ID]
@@ -135,10 +135,10 @@ func (r *Relay) closeSession(m control.Ref) (any, error) {
 		if state, ok := r.recall(m.ID); ok {
 			return state, nil // the caller lost our answer
 		}
-		return nil, r.missing(m.ID)
+		return state, r.missing(m.ID)
 	}
 	if m.Generation != 0 && m.Generation < s.generation {
-		return nil, control.Errorf(control.CodeStale, "generation %d is older than session %q's %d", m.Generation, s.id, s.generation)
+		return state, control.Errorf(control.CodeStale, "generation %d is older than session %q's %d", m.Generation, s.id, s.generation)
 	}
 	return r.end(s), nil
 }

@@ -3,7 +3,6 @@ package relay
 import (
 	"errors"
 	"slices"
-	"strings"
 	"unique"
 
 	"tandem/internal/control"
@@ -12,19 +11,19 @@ import (
 )
 
 // open makes a session. Of a controller that lost the answer and asks again, only the answer is made again.
-func (r *Relay) open(m control.Open) (any, error) {
+func (r *Relay) open(m control.Open) (state control.SessionState, err error) {
 	if m.Generation == 0 {
 		m.Generation = 1
 	}
 	if err := checkOpen(&m); err != nil {
-		return nil, err
+		return state, err
 	}
 	if state, done, err := r.admit(&m); done {
 		return state, err
 	}
 	s, changes, err := r.prepare(&m) // without the lock: reading keys and expanding them is most of the work
 	if err != nil {
-		return nil, err
+		return state, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -33,14 +32,14 @@ func (r *Relay) open(m control.Open) (any, error) {
 	}
 	now := netio.Now()
 	if err := r.settle(s, changes, now); err != nil {
-		return nil, err
+		return state, err
 	}
 	r.opened++
-	state := s.state(s.count(nil), now)
+	state = s.state(s.count(make([]tally, 0, len(changes))), now)
 	s.join()
 	if err := r.leadsOut(changes); err != nil { // only now it has ports, which others may have named before
 		r.end(s)
-		return nil, control.Errorf(control.CodeParams, "%v", err)
+		return state, control.Errorf(control.CodeParams, "%v", err)
 	}
 	return state, nil
 }
@@ -118,7 +117,7 @@ func checkLeg(stream string, l *control.Leg) error {
 // prepare plans a session. It takes nothing that would have to be given back.
 func (r *Relay) prepare(m *control.Open) (*session, []change, error) {
 	s := &session{
-		id: strings.Clone(m.ID), opaque: strings.Clone(m.Opaque), owner: unique.Make(m.Owner), generation: m.Generation,
+		id: m.ID, opaque: m.Opaque, owner: unique.Make(m.Owner), generation: m.Generation,
 		streams: make([]stream, len(m.Streams)),
 	}
 	ends := make([]end, len(m.Streams)*control.MaxLegs)

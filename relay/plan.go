@@ -223,14 +223,12 @@ func planPayloads(c *change, m *control.Leg) error {
 	if len(*m.Payloads) > control.MaxPayloads {
 		return fmt.Errorf("payloads: %d; at most %d", len(*m.Payloads), control.MaxPayloads)
 	}
-	var clocks [control.MaxPayloads]payload
 	c.known, c.codec, c.flags = [2]uint64{}, 0, c.flags&^clocked
 	for i, p := range *m.Payloads {
 		if p.Type > 127 {
 			return fmt.Errorf("payloads[%d].type: %d; use 0 to 127", i, p.Type)
 		}
 		c.known[p.Type>>6] |= 1 << (p.Type & 63)
-		clocks[i] = payload{typ: p.Type, clock: p.Clock}
 		if p.Clock != 0 && p.Clock != defaultClock {
 			c.flags |= clocked
 		}
@@ -239,7 +237,10 @@ func planPayloads(c *change, m *control.Leg) error {
 		c.codec = quality.CodecOf((*m.Payloads)[i].Name)
 	}
 	if c.flags&clocked != 0 {
-		c.clocks = &clocks
+		c.clocks = new([control.MaxPayloads]payload)
+		for i, p := range *m.Payloads {
+			c.clocks[i] = payload{typ: p.Type, clock: p.Clock}
+		}
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"fmt"
-	"slices"
 	"time"
 	"unique"
 
@@ -78,11 +77,17 @@ func (r *Relay) distinct(s *session, changes []change) error {
 		for k := range st.legs {
 			e := &st.legs[k]
 			said := &r.cold[e.index].said
-			if i := slices.IndexFunc(changes, func(c change) bool { return c.end == e }); i >= 0 {
-				said = &changes[i].said
+			for n := range changes {
+				if changes[n].end == e {
+					said = &changes[n].said
+				}
 			}
-			senders = append(senders,
-				sender{st.name.Value(), e.name.Value(), "rx", &said.rx, false}, sender{st.name.Value(), e.name.Value(), "tx", &said.tx, true})
+			if said.rx.Suite() != srtp.None {
+				senders = append(senders, sender{st.name.Value(), e.name.Value(), "rx", &said.rx, false})
+			}
+			if said.tx.Suite() != srtp.None {
+				senders = append(senders, sender{st.name.Value(), e.name.Value(), "tx", &said.tx, true})
+			}
 		}
 	}
 	for i, a := range senders {

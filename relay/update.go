@@ -2,55 +2,52 @@ package relay
 
 import (
 	"slices"
-	"strings"
 
 	"tandem/internal/control"
 )
 
 // update changes a session. Of a controller that lost the answer and asks again, only the answer is made again.
-func (r *Relay) update(m control.Update) (any, error) {
+func (r *Relay) update(m control.Update) (state control.SessionState, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.sessions[m.ID]
 	switch {
 	case s == nil:
-		return nil, r.missing(m.ID)
+		return state, r.missing(m.ID)
 	case m.Generation == 0:
-		return nil, control.Errorf(control.CodeParams, "generation: missing; session %q is at %d, so send %d or more", s.id, s.generation, s.generation+1)
+		return state, control.Errorf(control.CodeParams, "generation: missing; session %q is at %d, so send %d or more", s.id, s.generation, s.generation+1)
 	case m.Generation < s.generation:
-		return nil, control.Errorf(control.CodeStale, "generation %d is older than session %q's %d", m.Generation, s.id, s.generation)
+		return state, control.Errorf(control.CodeStale, "generation %d is older than session %q's %d", m.Generation, s.id, s.generation)
 	case m.Generation == s.generation:
 		return r.state(s), nil // the caller lost our answer
 	case m.Opaque != nil && len(*m.Opaque) > control.MaxOpaque:
-		return nil, control.Errorf(control.CodeParams, "opaque: %d bytes; at most %d", len(*m.Opaque), control.MaxOpaque)
+		return state, control.Errorf(control.CodeParams, "opaque: %d bytes; at most %d", len(*m.Opaque), control.MaxOpaque)
 	}
-	var changes []change
+	changes := make([]change, 0, min(len(m.Streams), control.MaxStreams)*control.MaxLegs)
 	for i := range m.Streams {
 		sm := &m.Streams[i]
 		if slices.ContainsFunc(m.Streams[:i], func(o control.Stream) bool { return o.Name == sm.Name }) {
-			return nil, control.Errorf(control.CodeParams, "stream %q is named twice", sm.Name)
+			return state, control.Errorf(control.CodeParams, "stream %q is named twice", sm.Name)
 		}
-		more, err := r.updateStream(s, sm)
-		if err != nil {
-			return nil, err
+		if changes, err = r.updateStream(changes, s, sm); err != nil {
+			return state, err
 		}
-		changes = append(changes, more...)
 	}
 	if err := r.distinct(s, changes); err != nil {
-		return nil, control.Errorf(control.CodeParams, "%v", err)
+		return state, control.Errorf(control.CodeParams, "%v", err)
 	}
 	if err := r.leadsOut(changes); err != nil {
-		return nil, control.Errorf(control.CodeParams, "%v", err)
+		return state, control.Errorf(control.CodeParams, "%v", err)
 	}
 	s.generation = m.Generation
 	if m.Opaque != nil {
-		s.opaque = strings.Clone(*m.Opaque)
+		s.opaque = *m.Opaque
 	}
 	return r.apply(s, changes), nil
 }
 
-// updateStream plans what a message makes of a stream's legs.
-func (r *Relay) updateStream(s *session, m *control.Stream) ([]change, error) {
+// updateStream appends what a message makes of a stream's legs.
+func (r *Relay) updateStream(changes []change, s *session, m *control.Stream) ([]change, error) {
 	st := s.stream(m.Name)
 	if st == nil {
 		return nil, control.Errorf(control.CodeParams, "session %q has no stream %q", s.id, m.Name)
@@ -69,7 +66,6 @@ func (r *Relay) updateStream(s *session, m *control.Stream) ([]change, error) {
 			return nil, control.Errorf(control.CodeParams, "stream %q leg %q: network, family and rtcp are for session.open; the ports are leased", m.Name, lm.Name)
 		}
 	}
-	changes := make([]change, 0, control.MaxLegs)
 	for i := range st.legs {
 		e := &st.legs[i]
 		lm := &control.Leg{} // one that is not mentioned changes nothing but what the stream says

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -52,10 +53,13 @@ func BenchmarkParseRequest(b *testing.B) {
 	line := []byte(`{"jsonrpc":"2.0","id":1,"method":"session.open","params":` + string(compact(b, openExample)) + "}\n")
 	b.ReportAllocs()
 	b.SetBytes(int64(len(line)))
+	var room []byte
 	for b.Loop() {
-		if _, bad := parseRequest(line); bad != nil {
+		req, bad := parseRequest(line, room)
+		if bad != nil {
 			b.Fatal(bad)
 		}
+		room = req.room
 	}
 }
 
@@ -111,5 +115,36 @@ func BenchmarkRoundTrip(b *testing.B) {
 			}
 			all.Wait()
 		})
+	}
+}
+
+// answered is a session.update as signaling sends it: what changed on one leg, and what is known of the call as JSON in a string.
+func answered() Update {
+	opaque, watch := strings.Repeat(`{"trunk":"gateway","call_id":"0123456789abcdef@192.0.2.1","local_tag":"n1-0123","remote_tag":"4567"},`, 4), true
+	leg := Leg{Name: "b", Remote: "198.51.100.4:50000", Pin: "exact", Direction: "sendrecv", Payloads: &[]Payload{{Type: 8, Name: "PCMA", Clock: 8000}}}
+	return Update{ID: "call-1", Generation: 2, Opaque: &opaque, Streams: []Stream{{Name: "audio", Watch: &watch, Legs: []Leg{leg}}}}
+}
+
+func BenchmarkEncodeUpdate(b *testing.B) {
+	var line []byte
+	var update any = answered()
+	b.ReportAllocs()
+	for b.Loop() {
+		line, _ = appendRequest(line[:0], 1, MethodUpdate, update)
+	}
+	b.SetBytes(int64(len(line)))
+}
+
+func BenchmarkDecodeUpdate(b *testing.B) {
+	raw, err := json.Marshal(answered())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.SetBytes(int64(len(raw)))
+	for b.Loop() {
+		if _, err := Decode[Update](raw); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -86,6 +86,7 @@ func (r reading) Read(b []byte) (int, error) {
 
 // read takes requests, one a line, and calls the handler for each, until the end or until another goroutine took its place.
 func (c *Conn) read() {
+	var room []byte // of the request that runs
 	for {
 		line, err := c.in.next()
 		switch {
@@ -97,7 +98,10 @@ func (c *Conn) read() {
 		case len(bytes.TrimSpace(line)) == 0:
 			continue
 		}
-		req, bad := parseRequest(line)
+		req, bad := parseRequest(line, room)
+		if room = req.room; cap(room) > keepBuffer {
+			room = nil
+		}
 		switch {
 		case bad != nil:
 			c.answer(req.id, nil, bad)

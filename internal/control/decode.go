@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/bits"
 	"reflect"
 	"strconv"
 )
@@ -14,7 +15,7 @@ import (
 //
 // A field of T without omitempty must be given, unless it is a list: an absent list is empty, and null is as good as
 // absent. T and what it holds are structs with a json tag on every field; one with an embedded struct or with another
-// option than omitempty is left to encoding/json, and not strict. Empty raw is {}.
+// option than omitempty is left to encoding/json, and not strict. Empty raw is {}. Nothing of raw is kept.
 func Decode[T any](raw json.RawMessage) (T, error) {
 	var v, zero T
 	d := decoder{scanner: scanner{text: raw}, strict: true}
@@ -37,6 +38,12 @@ func Decode[T any](raw json.RawMessage) (T, error) {
 // decodeAnswer reads what a server sent into what v points to, which it replaces. It is not strict: a newer server may say
 // more than we know. Only a member given twice is an error here as well.
 func decodeAnswer(raw []byte, v any) error {
+	if state, ok := v.(*SessionState); ok && state != nil {
+		*state = SessionState{}
+		if readState(raw, state) {
+			return nil
+		}
+	}
 	p := reflect.ValueOf(v)
 	if p.Kind() != reflect.Pointer || p.IsNil() {
 		return json.Unmarshal(raw, v) // it says what is wrong with v
@@ -237,29 +244,27 @@ func (d *decoder) object(s *shape, v reflect.Value) *fault {
 		switch {
 		case f != nil:
 			return f.within(field.name)
-		case null && field.required && d.strict:
+		case null && d.strict && s.required&(1<<i) != 0:
 			return faultf("want %s, not null", wanted(field.shape.t)).within(field.name)
 		}
 		next = i + 1
 	}
-	if d.strict {
-		for i := range s.fields {
-			if s.fields[i].required && seen&(1<<i) == 0 {
-				return faultf("missing").within(s.fields[i].name)
-			}
-		}
+	if missing := s.required &^ seen; missing != 0 && d.strict {
+		return faultf("missing").within(s.fields[bits.TrailingZeros64(missing)].name)
 	}
 	return nil
 }
 
-// member takes a name and its colon, and returns the index of the field that it names: mostly the one from which the search
+// member takes a name and its colon, and returns the index of the field that it names: mostly one soon after where the search
 // begins, written as we write it. Else the index is -1, and unknown is the name.
 func (d *decoder) member(s *shape, from int) (i int, unknown string, ok bool) {
-	if from < len(s.fields) {
-		label, rest := s.fields[from].label, d.text[d.at:]
-		if len(rest) >= len(label) && string(rest[:len(label)]) == label {
-			d.at += len(label)
-			return from, "", true
+	if rest := d.text[d.at:]; len(rest) > 1 {
+		for i := from; i < len(s.labels); i++ {
+			label := s.labels[i]
+			if label[1] == rest[1] && len(label) <= len(rest) && string(rest[:len(label)]) == label {
+				d.at += len(label)
+				return i, "", true
+			}
 		}
 	}
 	token, plain, ok := d.quoted()

@@ -60,7 +60,7 @@ func TestTheManualsMessagesAreUnderstood(t *testing.T) {
 			continue
 		}
 		seen++
-		req, bad := parseRequest([]byte(m))
+		req, bad := parseRequest([]byte(m), nil)
 		if bad != nil {
 			t.Errorf("%v: %s", bad, m)
 			continue

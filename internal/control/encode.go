@@ -1,8 +1,10 @@
 package control
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"math"
+	"math/bits"
 	"reflect"
 	"strconv"
 )
@@ -11,6 +13,11 @@ import (
 func appendJSON(b []byte, v any) ([]byte, error) {
 	if v == nil {
 		return append(b, "null"...), nil
+	}
+	if state, ok := v.(SessionState); ok {
+		if out, ok := appendState(b, &state); ok {
+			return out, nil
+		}
 	}
 	at := reflect.ValueOf(v)
 	return appendValue(b, shapeOf(at.Type()), at)
@@ -28,7 +35,7 @@ func appendValue(b []byte, s *shape, v reflect.Value) ([]byte, error) {
 	}
 	switch s.kind {
 	case text:
-		return appendText(b, v.String())
+		return appendText(b, v.String()), nil
 	case truth:
 		return strconv.AppendBool(b, v.Bool()), nil
 	case integer:
@@ -56,23 +63,37 @@ func appendForeign(b []byte, v reflect.Value) ([]byte, error) {
 
 // appendText appends a string. Quotes and backslashes, of which JSON inside a string is full, are escaped here; what else
 // needs it, control characters and what a browser might take for markup, json writes.
-func appendText(b []byte, s string) ([]byte, error) {
+func appendText(b []byte, s string) []byte {
 	start := len(b)
 	b = append(b, '"')
-	done := 0 // bytes of s that b has
-	for i := range len(s) {
+	for i := 0; i < len(s); {
+		if i+8 <= len(s) { // eight bytes are copied, whatever they are, and those before the first to be looked at count
+			w := eight(s[i:])
+			n := bits.TrailingZeros64(special(w)|markup(w)) / 8
+			b = binary.LittleEndian.AppendUint64(b, w)[:len(b)+n]
+			if i += n; n == 8 {
+				continue
+			}
+		}
 		switch c := s[i]; {
 		case c == '"' || c == '\\':
-			b = append(b, s[done:i]...)
 			b = append(b, '\\', c)
-			done = i + 1
 		case c < ' ' || c > '~' || c == '<' || c == '>' || c == '&':
-			encoded, err := json.Marshal(s)
-			return append(b[:start], encoded...), err
+			encoded, _ := json.Marshal(s) // a string always has a JSON form
+			return append(b[:start], encoded...)
+		default:
+			b = append(b, c)
 		}
+		i++
 	}
-	b = append(b, s[done:]...)
-	return append(b, '"'), nil
+	return append(b, '"')
+}
+
+// eight is the first eight bytes of s as special takes them.
+func eight(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // Between these, encoding/json writes a decimal without an exponent, as JavaScript does (ECMA-262, Number::toString).
@@ -81,9 +102,14 @@ const (
 	mostPlain  = 1e21
 )
 
+// plainDecimal tells that a number is one, and is written so.
+func plainDecimal(f float64) bool {
+	a := math.Abs(f)
+	return f == 0 || leastPlain <= a && a < mostPlain
+}
+
 func appendDecimal(b []byte, v reflect.Value) ([]byte, error) {
-	f := v.Float()
-	if a := math.Abs(f); v.Type().Bits() == 64 && (f == 0 || leastPlain <= a && a < mostPlain) {
+	if f := v.Float(); v.Type().Bits() == 64 && plainDecimal(f) {
 		return strconv.AppendFloat(b, f, 'f', -1, 64), nil
 	}
 	return appendForeign(b, v) // tiny, huge, short, or no number at all
@@ -118,7 +144,7 @@ func appendObject(b []byte, s *shape, v reflect.Value) (_ []byte, err error) {
 			b = append(b, ',')
 		}
 		first = false
-		b = append(b, f.label...)
+		b = append(b, s.labels[i]...)
 		if b, err = appendValue(b, f.shape, inner); err != nil {
 			return b, err
 		}

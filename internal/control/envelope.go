@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -94,29 +95,30 @@ type request struct {
 	id     json.RawMessage
 	method string
 	params json.RawMessage // an object, or nil
+	room   []byte          // what id and params lie in, for the request after this one
 }
 
 const maxRequestID = 128 // bytes of a request's id with its quotes: it is echoed, so it is bounded
 
-// parseRequest reads one line and keeps nothing of it. With an Error the request carries the id, if one was found, and
-// nothing else.
-func parseRequest(line []byte) (request, *Error) {
+// parseRequest reads one line and keeps nothing of it: what the request holds is in room, or in more memory. With an Error the
+// request carries the id, if one was found, and nothing else but the room.
+func parseRequest(line, room []byte) (request, *Error) {
 	if !utf8.Valid(line) {
-		return request{}, Errorf(CodeParse, "the line is not JSON: it is not valid UTF-8")
+		return request{room: room}, Errorf(CodeParse, "the line is not JSON: it is not valid UTF-8")
 	}
 	e, bad, broken := openEnvelope(line, requestMembers)
 	if broken {
-		return request{}, noRequest(line)
+		return request{room: room}, noRequest(line)
 	}
 	id, params := e.member[memberID], e.member[memberParams]
 	if id != nil && !goodID(id) {
-		return request{}, Errorf(CodeInvalid, `"id": want a string or a number of at most %d bytes`, maxRequestID)
+		return request{room: room}, Errorf(CodeInvalid, `"id": want a string or a number of at most %d bytes`, maxRequestID)
 	}
 	if string(params) == "null" {
 		params = nil
 	}
-	kept := append(append(make([]byte, 0, len(id)+len(params)), id...), params...)
-	req := request{}
+	kept := append(append(slices.Grow(room[:0], len(id)+len(params)), id...), params...)
+	req := request{room: kept}
 	if id != nil {
 		req.id = kept[:len(id):len(id)]
 	}
@@ -234,10 +236,7 @@ func appendEvent(b []byte, method string, params any) ([]byte, error) {
 
 // appendMethod appends the end of a request.
 func appendMethod(b []byte, method string, params any) (_ []byte, err error) {
-	b = append(b, `,"method":`...)
-	if b, err = appendText(b, method); err != nil {
-		return b, err
-	}
+	b = appendText(append(b, `,"method":`...), method)
 	if params != nil {
 		b = append(b, `,"params":`...)
 		if b, err = appendJSON(b, params); err != nil {

@@ -46,7 +46,7 @@ func TestEveryMalformedLineHasAnAnswerThatSaysWhatIsWrong(t *testing.T) {
 		{"params that are a string", head + `,"params":"x"}`, CodeParams, "7", `"params": want an object`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			req, bad := parseRequest([]byte(c.line))
+			req, bad := parseRequest([]byte(c.line), nil)
 			if bad == nil {
 				t.Fatalf("taken as %+v", req)
 			}
@@ -75,7 +75,7 @@ func TestWellFormedRequestsAreReadAsTheyStand(t *testing.T) {
 		{"a method given twice inside params is for Decode", `{"jsonrpc":"2.0","id":1,"method":"a","params":{"id":1,"id":2}}`, "1", `{"id":1,"id":2}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			req, bad := parseRequest([]byte(c.line))
+			req, bad := parseRequest([]byte(c.line), nil)
 			if bad != nil || req.method != "a" || string(req.id) != c.id || string(req.params) != c.params {
 				t.Errorf("got %q %s %s, %v", req.method, req.id, req.params, bad)
 			}
@@ -85,7 +85,7 @@ func TestWellFormedRequestsAreReadAsTheyStand(t *testing.T) {
 
 func TestARequestOutlivesTheBufferItWasReadFrom(t *testing.T) {
 	line := []byte(`{"jsonrpc":"2.0","id":"abc","method":"m","params":{"x":1}}`)
-	req, _ := parseRequest(line)
+	req, _ := parseRequest(line, nil)
 	clear(line)
 	if string(req.id) != `"abc"` || string(req.params) != `{"x":1}` {
 		t.Errorf("got %s %s", req.id, req.params)

@@ -129,7 +129,7 @@ func TestNestingIsBoundedAsInEncodingJSON(t *testing.T) {
 			t.Errorf("depth %d: %v", depth, ok)
 		}
 		line := []byte(`{"jsonrpc":"2.0","id":1,"method":"a","params":{"a":` + string(raw) + `}}`)
-		if _, bad := parseRequest(line); (bad == nil) != json.Valid(line) {
+		if _, bad := parseRequest(line, nil); (bad == nil) != json.Valid(line) {
 			t.Errorf("depth %d in a request: %v", depth, bad)
 		}
 	}

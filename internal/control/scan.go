@@ -46,14 +46,18 @@ func (s *scanner) enter() (ok bool) {
 // more steps from one member or element to the next: over the comma between two, or over the closing bracket. first tells
 // that none came before.
 func (s *scanner) more(closing byte, first bool) (another, ok bool) {
-	switch {
-	case s.take(closing):
+	switch c := s.next(); {
+	case c == closing:
+		s.at++
 		s.depth--
 		return false, true
 	case first:
 		return true, true
+	case c == ',':
+		s.at++
+		return true, true
 	}
-	return true, s.take(',')
+	return true, false
 }
 
 // quoted takes a string and returns it with its quotes. plain: it has no escape and is ASCII, so it stands for itself.
@@ -91,6 +95,9 @@ const (
 	eachSpace = ' ' * eachOne
 	eachQuote = '"' * eachOne
 	eachSlash = '\\' * eachOne
+	eachAmp   = '&' * eachOne
+	eachLess  = '<' * eachOne
+	eachTwo   = 0x02 * eachOne
 )
 
 // ordinary counts the bytes before the first one that means something within a string: a quote, a backslash, a control
@@ -98,10 +105,7 @@ const (
 func ordinary(b []byte) int {
 	n := 0
 	for ; n+8 <= len(b); n += 8 {
-		w := binary.LittleEndian.Uint64(b[n:])
-		quote, slash := w^eachQuote, w^eachSlash
-		// x-1 borrows into the high bit where x is 0, w-' ' where w is less: above the lowest of them it may err.
-		if odd := (w | (w - eachSpace) | (quote - eachOne) | (slash - eachOne)) & eachHigh; odd != 0 {
+		if odd := special(binary.LittleEndian.Uint64(b[n:])); odd != 0 {
 			return n + bits.TrailingZeros64(odd)/8
 		}
 	}
@@ -111,6 +115,19 @@ func ordinary(b []byte) int {
 		}
 	}
 	return n
+}
+
+// special has the high bit of the first byte of w that is not ordinary, none below, and anything above; 0: all eight are.
+func special(w uint64) uint64 {
+	quote, slash := w^eachQuote, w^eachSlash
+	// x-1 borrows into the high bit where x is 0, w-' ' where w is less: above the lowest of them it may err.
+	return (w | (w - eachSpace) | (quote - eachOne) | (slash - eachOne)) & eachHigh
+}
+
+// markup is special for what encoding/json escapes beyond what it must.
+func markup(w uint64) uint64 {
+	amp, angle := w^eachAmp, w&^eachTwo^eachLess // < and > differ in that bit alone
+	return ((amp - eachOne) | (angle - eachOne)) & eachHigh
 }
 
 // escape goes from the backslash to the last byte of its escape.
@@ -272,23 +289,39 @@ func unquote(token []byte, plain bool) string {
 	return text
 }
 
+// usualText is the bytes of an escaped text that take no memory but their own: more than signalling notes of a call.
+const usualText = 1 << 10
+
 // unescape undoes the escapes that only say "the next byte, as it is": those of JSON inside a string. Of any other escape, and
 // of what is not ASCII, it keeps its hands.
 func unescape(inner []byte) (text string, ok bool) {
-	out := make([]byte, 0, len(inner))
-	for i := 0; i < len(inner); i++ {
-		c := inner[i]
-		if c == '\\' {
-			i++ // quoted saw that a byte follows
-			c = inner[i]
-			if c != '"' && c != '\\' && c != '/' {
-				return "", false
+	var room [usualText]byte
+	out := room[:0]
+	for len(inner) > 0 {
+		var n int
+		if len(inner) >= 8 { // eight bytes are copied, whatever they are, and those before the escape count
+			w := binary.LittleEndian.Uint64(inner)
+			n = bits.TrailingZeros64(special(w)) / 8
+			out = binary.LittleEndian.AppendUint64(out, w)[:len(out)+n]
+			if n == 8 {
+				inner = inner[n:]
+				continue
 			}
+		} else if n = ordinary(inner); n > 0 {
+			out = append(out, inner[:n]...)
 		}
-		if c > '~' {
+		if inner = inner[n:]; len(inner) == 0 {
+			break
+		}
+		if inner[0] != '\\' {
+			return "", false
+		}
+		c := inner[1] // quoted saw that a byte follows
+		if c != '"' && c != '\\' && c != '/' {
 			return "", false
 		}
 		out = append(out, c)
+		inner = inner[2:]
 	}
 	return string(out), true
 }

@@ -17,7 +17,7 @@ import (
 // Handler answers calls. Calls of one connection are started in the order in which they were sent, each after the one
 // before it returned or called Async; those of different connections run side by side. ctx ends with the connection. Answers
 // to calls that were sent together may leave together: a handler that waits for something without Async keeps back those of
-// the calls before it too.
+// the calls before it too. params are the handler's until it returns; what it keeps of them it copies, as Decode does.
 //
 // An *Error in err's chain is the answer with its code; any other error is CodeInternal with its text. A panic is
 // CodeInternal, logged and counted, and harms nobody else.

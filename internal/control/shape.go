@@ -30,16 +30,17 @@ type shape struct {
 	pointer *shape  // of what t points to; the kind is its kind
 	elem    *shape  // of a list's or dictionary's elements
 	fields  []field // of an object, in the order of the struct
+
+	labels   []string // of the fields: the name as it is written, with quotes and colon
+	required uint64   // fields that Decode wants, a bit each: no omitempty, and neither a list nor a dictionary, of which nothing is none
 }
 
 // field is one member of an object.
 type field struct {
 	name      string
-	label     string // the name as it is written, with quotes and colon
-	index     int    // in the struct
+	index     int // in the struct
 	shape     *shape
 	omitempty bool
-	required  bool // Decode wants it: no omitempty, and neither a list nor a dictionary, of which nothing is none
 }
 
 const maxFields = 64 // of an object: Decode remembers in one word which it has seen
@@ -85,7 +86,7 @@ func makeShape(t reflect.Type, begun map[reflect.Type]*shape) *shape {
 		s.kind, s.elem = dictionary, makeShape(t.Elem(), begun)
 	case k == reflect.Struct && named(t):
 		s.kind = object // before its fields: one may point back
-		s.fields = makeFields(t, begun)
+		s.addFields(t, begun)
 	}
 	return s
 }
@@ -121,8 +122,8 @@ func unusual(c rune) bool {
 	return c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z')
 }
 
-// makeFields lists the members of a struct.
-func makeFields(t reflect.Type, begun map[reflect.Type]*shape) (fields []field) {
+// addFields lists the members of a struct.
+func (s *shape) addFields(t reflect.Type, begun map[reflect.Type]*shape) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -130,12 +131,12 @@ func makeFields(t reflect.Type, begun map[reflect.Type]*shape) (fields []field) 
 			continue
 		}
 		k, omit := f.Type.Kind(), options == "omitempty"
-		fields = append(fields, field{
-			name: name, label: `"` + name + `":`, index: i, shape: makeShape(f.Type, begun), omitempty: omit,
-			required: !omit && k != reflect.Slice && k != reflect.Map,
-		})
+		if !omit && k != reflect.Slice && k != reflect.Map {
+			s.required |= 1 << len(s.fields)
+		}
+		s.fields = append(s.fields, field{name: name, index: i, shape: makeShape(f.Type, begun), omitempty: omit})
+		s.labels = append(s.labels, `"`+name+`":`)
 	}
-	return fields
 }
 
 // find returns the index of the field that a string token names, or -1. Members mostly come in the order of the struct:

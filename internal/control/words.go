@@ -26,9 +26,9 @@ func sorted(words ...string) (byLength [longestWord + 1][]string) {
 
 // familiar is string(b), without an allocation if it is one of the words.
 func familiar(b []byte) string {
-	if len(b) <= longestWord {
-		for _, w := range words[len(b)] {
-			if string(b) == w {
+	if n := len(b); n > 0 && n <= longestWord {
+		for _, w := range words[n] {
+			if w[n/2] == b[n/2] && string(b) == w { // the middle tells most apart
 				return w
 			}
 		}
