@@ -18,6 +18,7 @@ func (m guardMeter) Connection(listener string, e guard.ConnectionEvent) {
 	m.to.Connection(listener, e.String())
 }
 func (m guardMeter) Status(listener string, code int) { m.to.Status(listener, code) }
+func (m guardMeter) Unreachable(listener string)      { m.to.Unreachable(listener) }
 
 type callMeter struct{ *metrics.Signaling }
 

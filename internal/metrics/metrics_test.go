@@ -74,6 +74,7 @@ func signalingPage(t *testing.T) string {
 	s.Message("uc-tls", "delivered")
 	s.Connection("uc-tls", "accepted")
 	s.Status("uc-tls", 403)
+	s.Unreachable("gw-udp")
 	s.Reload(true)
 	return scrape(t, s.Gatherer())
 }
@@ -138,6 +139,7 @@ func TestTheCallPlanesCountsAreShown(t *testing.T) {
 		`tandem_sip_reloads_total{result="ok"} 1`,
 		`tandem_sip_reloads_total{result="failed"} 0`,
 		`tandem_sip_refusals_total{code="403",listener="uc-tls"} 1`,
+		`tandem_sip_unreachable_total{listener="gw-udp"} 1`,
 	} {
 		if !strings.Contains(page, "\n"+line+"\n") {
 			t.Errorf("missing: %s", line)

@@ -20,6 +20,7 @@ type Signaling struct {
 	messages    *prometheus.CounterVec
 	connections *prometheus.CounterVec
 	statuses    *prometheus.CounterVec
+	unreachable *prometheus.CounterVec
 	reloads     *prometheus.CounterVec
 }
 
@@ -33,12 +34,13 @@ func NewSignaling(version string, plane Plane) *Signaling {
 		messages:    counters("tandem_sip_messages_total", "SIP messages received, by listener and what became of them.", "listener", "outcome"),
 		connections: counters("tandem_sip_connections_total", "Events of stream connections, by listener.", "listener", "event"),
 		statuses:    counters("tandem_sip_refusals_total", "Requests answered before they reached a call, by listener and SIP code.", "listener", "code"),
+		unreachable: counters("tandem_sip_unreachable_total", "Requests of ours that ended because ICMP told that nobody takes datagrams there, by listener.", "listener"),
 		reloads:     counters("tandem_sip_reloads_total", "Attempts to read the configuration again, by what came of them.", "result"),
 		setup: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "tandem_sip_setup_seconds", Help: "From the INVITE to our 200.", Buckets: setupBuckets,
 		}),
 	}
-	s.registry.MustRegister(s.calls, s.attempts, s.dropped, s.messages, s.connections, s.statuses, s.reloads, s.setup, state{plane})
+	s.registry.MustRegister(s.calls, s.attempts, s.dropped, s.messages, s.connections, s.statuses, s.unreachable, s.reloads, s.setup, state{plane})
 	for _, result := range []string{reloadOK, reloadFailed} {
 		s.reloads.WithLabelValues(result) // shown from the start: an alert on the first failure needs the zero before it
 	}
@@ -82,6 +84,9 @@ func (s *Signaling) Connection(listener, event string) {
 func (s *Signaling) Status(listener string, code int) {
 	s.statuses.WithLabelValues(listener, strconv.Itoa(code)).Inc()
 }
+
+// Unreachable counts a request of ours that ICMP ended.
+func (s *Signaling) Unreachable(listener string) { s.unreachable.WithLabelValues(listener).Inc() }
 
 // What a reload may come to.
 const (

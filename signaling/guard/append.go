@@ -25,10 +25,14 @@ func appendStatusLine(b []byte, res *sip.Response) []byte {
 
 func appendHeaders(b []byte, headers []sip.Header) []byte {
 	for _, h := range headers {
-		b = append(append(b, h.Name()...), ": "...)
-		b = append(appendValue(b, h), "\r\n"...)
+		b = appendHeader(b, h)
 	}
 	return b
+}
+
+func appendHeader(b []byte, h sip.Header) []byte {
+	b = append(append(b, h.Name()...), ": "...)
+	return append(appendValue(b, h), "\r\n"...)
 }
 
 // appendValue writes what the headers of a call have; the value of any other is text already, or rare.

@@ -93,7 +93,7 @@ func TestAMessageIsWrittenIntoOneBuffer(t *testing.T) {
 		t.Errorf("a response: %v allocations", n)
 	}
 	if n := testing.AllocsPerRun(100, func() {
-		if _, err := encodeRequest(in.Req); err != nil {
+		if _, err := in.l.encodeRequest(in.Req, "z9hG4bKone"); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 1 {
@@ -141,7 +141,7 @@ func TestAResponseRepeatsWhatSipgoRepeats(t *testing.T) {
 	}
 }
 
-func TestAPreparedRequestHasEachHeaderOnce(t *testing.T) {
+func TestARequestOfOursHasEachHeaderOnce(t *testing.T) {
 	s := serve(t, Options{Listeners: udpOnly(), UserAgent: "Tandem"})
 	hops, length := sip.MaxForwardsHeader(9), sip.ContentLengthHeader(3)
 	for name, c := range map[string]struct {
@@ -161,16 +161,17 @@ func TestAPreparedRequestHasEachHeaderOnce(t *testing.T) {
 		if c.body != "" {
 			req.SetBody([]byte(c.body))
 		}
-		out := s.listeners["u"].prepare(req, newBranch())
-		var rest []string
-		for _, h := range out.Headers()[5:] { // after Via, From, To, Call-ID, CSeq
-			rest = append(rest, h.String())
+		raw, err := s.listeners["u"].encodeRequest(req, newBranch())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
 		}
-		if got := strings.Join(rest, "|"); got != c.want {
-			t.Errorf("%s: %q, want %q", name, got, c.want)
+		head, body, _ := strings.Cut(string(raw), "\r\n\r\n")
+		lines := strings.Split(head, "\r\n")
+		if got := strings.Join(lines[6:], "|"); got != c.want || body != c.body { // after Via, From, To, Call-ID, CSeq
+			t.Errorf("%s: %q and %q, want %q", name, got, body, c.want)
 		}
-		if _, err := encodeRequest(out); err != nil {
-			t.Errorf("%s: %v", name, err)
+		if want := "Via: SIP/2.0/UDP " + s.Contact("u") + ";rport;branch=z9hG4bK"; !strings.HasPrefix(lines[1], want) {
+			t.Errorf("%s: %q, want %q and more", name, lines[1], want)
 		}
 	}
 }

@@ -11,10 +11,11 @@ const cancelWait = 32 * time.Second // 64*T1 for the final response after a CANC
 
 // Cancel is described at ClientTx.
 func (c *clientTx) Cancel(extra ...sip.Header) error {
-	if !c.invite {
-		return fmt.Errorf("cancel of %s: only an INVITE can be cancelled", c.method)
+	if !c.invite() {
+		return fmt.Errorf("cancel of %s: only an INVITE can be cancelled", c.key.method)
 	}
 	c.mu.Lock()
+	f := c.flight
 	switch {
 	case c.final != 0:
 		c.mu.Unlock()
@@ -23,37 +24,25 @@ func (c *clientTx) Cancel(extra ...sip.Header) error {
 		c.mu.Unlock()
 		return nil
 	}
-	req := cancelOf(c.origin, extra)
 	c.canceled = true
-	c.cancelTimer = time.AfterFunc(cancelWait, func() { c.fail(ErrTimeout) })
-	if !c.provisional {
-		c.cancel = req
-		c.mu.Unlock()
-		return nil
-	}
+	f.cancelTimer = time.AfterFunc(cancelWait, func() { c.fail(ErrTimeout) })
+	f.extra, f.waits = extra, !c.provisional
+	now := c.provisional
 	c.mu.Unlock()
-	c.sendCancel(req)
+	if now {
+		c.sendCancel(f)
+	}
 	return nil
 }
 
 // sendCancel starts the CANCEL's own transaction; its answer changes nothing.
-func (c *clientTx) sendCancel(req *sip.Request) {
-	if _, err := c.stack.send(req, c.l, c.to, func(*sip.Response, error) {}); err != nil {
-		c.stack.log.Debug("sip: CANCEL could not be sent", "error", err)
+func (c *clientTx) sendCancel(f *flight) {
+	raw, err := follow(f.raw, sip.CANCEL, nil, f.extra)
+	if err == nil {
+		cancel := &clientTx{l: c.l, to: c.to, on: func(*sip.Response, error) {}, key: clientKey{c.key.branch, sip.CANCEL}, callID: c.callID, begins: c.begins}
+		err = cancel.start(raw)
 	}
-}
-
-// cancelOf builds the CANCEL of an INVITE: the same Request-URI, Call-ID, To, From, CSeq number, Route and top Via (RFC
-// 3261 section 9.1).
-func cancelOf(origin *sip.Request, extra []sip.Header) *sip.Request {
-	req := skeleton(origin)
-	req.Method = sip.CANCEL
-	req.CSeq().MethodName = sip.CANCEL
-	hops := sip.MaxForwardsHeader(maxForwards)
-	req.AppendHeader(&hops)
-	for _, h := range extra {
-		req.AppendHeader(h)
+	if err != nil {
+		c.l.stack.log.Debug("sip: CANCEL could not be sent", "error", err)
 	}
-	req.SetBody(nil)
-	return req
 }

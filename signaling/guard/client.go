@@ -38,7 +38,11 @@ func (s *Stack) Request(ctx context.Context, req *sip.Request, e Egress, on Clie
 	if err != nil {
 		return nil, fmt.Errorf("request %s to %s: %w", req.Method, e.Dest, err)
 	}
-	return s.send(l.prepare(req, newBranch()), l, to, on)
+	c, err := s.send(req, newBranch(), l, to, on)
+	if err != nil {
+		return nil, err // and not a nil pointer in it
+	}
+	return c, nil
 }
 
 // Ack sends the ACK of a 2xx, for which there is no transaction, under a branch of its own (RFC 3261 section 13.2.2.4);
@@ -48,7 +52,7 @@ func (s *Stack) Ack(req *sip.Request, e Egress) error {
 	if err != nil {
 		return fmt.Errorf("ack to %s: %w", e.Dest, err)
 	}
-	raw, err := encodeRequest(l.prepare(req, newBranch()))
+	raw, err := l.encodeRequest(req, newBranch())
 	if err != nil {
 		return fmt.Errorf("ack to %s: %w", e.Dest, err)
 	}
@@ -80,27 +84,33 @@ func (s *Stack) way(ctx context.Context, e Egress) (*listener, link, error) {
 	return l, c, err
 }
 
-// send makes the transaction of a prepared request and starts it.
-func (s *Stack) send(req *sip.Request, l *listener, to link, on ClientHandler) (*clientTx, error) {
-	raw, err := encodeRequest(req)
+// send makes the transaction of a request and starts it.
+func (s *Stack) send(req *sip.Request, branch string, l *listener, to link, on ClientHandler) (*clientTx, error) {
+	raw, err := l.encodeRequest(req, branch)
 	if err != nil {
 		return nil, fmt.Errorf("request %s: %w", req.Method, err)
 	}
-	key, _ := clientKeyOf(req.Via(), req.CSeq()) // the branch is ours
-	c := &clientTx{stack: s, l: l, to: to, on: on, key: key, callID: req.CallID().Value(), method: req.Method, invite: req.IsInvite(),
-		begins: !req.To().Params.Has("tag"), raw: raw, done: make(chan struct{})}
-	if c.invite {
-		c.origin = skeleton(req)
+	c := &clientTx{l: l, to: to, on: on, key: clientKey{branch, req.Method}, callID: req.CallID().Value(), begins: !req.To().Params.Has("tag")}
+	if err := c.start(raw); err != nil {
+		return nil, err
 	}
+	return c, nil
+}
+
+// start sends the request and begins its timers. After an error there is no transaction.
+func (c *clientTx) start(raw []byte) error {
+	s := c.l.stack
+	c.flight = &flight{raw: raw}
 	s.clients.put(c)
-	if conn, ok := to.(*stream); ok {
+	if conn, ok := c.to.(*stream); ok {
 		conn.attach(c)
 	}
 	c.order.Lock() // a response that overtakes us waits for the timers to exist
-	unsent := to.send(raw)
+	unsent := c.to.send(raw)
 	c.mu.Lock()
 	c.started = true
-	if err = unsent; err == nil {
+	err := unsent
+	if err == nil {
 		err = c.err
 	}
 	switch {
@@ -114,62 +124,79 @@ func (s *Stack) send(req *sip.Request, l *listener, to link, on ClientHandler) (
 	if err == nil && s.isClosed() {
 		err = ErrClosed
 	}
-	if err != nil {
-		c.Terminate()
-		if !errors.Is(err, ErrTransport) {
-			err = fmt.Errorf("%w: %w", ErrTransport, err)
-		}
-		return nil, fmt.Errorf("request %s: %w", req.Method, err)
+	if err == nil {
+		return nil
 	}
-	return c, nil
+	c.Terminate()
+	if !errors.Is(err, ErrTransport) {
+		err = fmt.Errorf("%w: %w", ErrTransport, err)
+	}
+	return fmt.Errorf("request %s: %w", c.key.method, err)
 }
 
-// clientTx is a client transaction (client_state.go) with what is wanted of it.
+// clientTx is a client transaction (client_state.go) with what is wanted of it. What only a request without a final response
+// needs is in flight: the rest may live for 32 s.
 type clientTx struct {
-	stack  *Stack
 	l      *listener
 	to     link
-	on     ClientHandler
 	key    clientKey
 	callID string
-	method sip.RequestMethod
-	invite bool
-	begins bool          // it is inside no dialog yet
-	done   chan struct{} // closed at the end
+	begins bool // it is inside no dialog yet
 
-	order  sync.Mutex // responses one after the other
-	ackRaw []byte     // the ACK to a failure; under order
-
-	mu          sync.Mutex
+	// Under mu, but for the place, which is the queue's.
+	started     bool // Request has returned or is about to; a failure before is its error, not an event
+	provisional bool
+	muted       bool // Terminate was called, or the error was reported
+	canceled    bool
 	state       clientState
+	final       int16
+	mu          sync.Mutex
+	flight      *flight       // nil after the final response
+	done        chan struct{} // closed at the end; nil: nobody has asked for it
+	err         error
+	place       place[clientTx]
+
+	order  sync.Mutex    // responses one after the other
+	on     ClientHandler // under order; nil once nothing is told any more
+	ackRaw []byte        // the ACK to a failure; under order
+}
+
+// flight is a request without a final response; under the lock of its transaction.
+type flight struct {
+	raw         []byte        // as sent; not changed
 	timer       *time.Timer   // of the next repetition or the end; nil before the request was sent
 	interval    time.Duration // between repetitions
 	again       time.Time     // of the next repetition; zero: none
-	until       time.Time     // when it is given up, or forgotten
-	raw         []byte        // the request as sent; nil once it need not be repeated
-	origin      *sip.Request  // skeleton of an INVITE that may still need a CANCEL or the ACK of a failure
-	started     bool          // Request has returned or is about to; a failure before is its error, not an event
-	provisional bool
-	final       int
-	muted       bool // Terminate was called, or the error was reported
-	err         error
-	cancel      *sip.Request // asked for, not sent yet
-	canceled    bool
+	until       time.Time     // when it is given up
+	waits       bool          // a CANCEL was asked for, and not sent yet
+	extra       []sip.Header  // of that CANCEL
 	cancelTimer *time.Timer
 }
+
+// lands stops the timers.
+func (f *flight) lands() {
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+	if f.cancelTimer != nil {
+		f.cancelTimer.Stop()
+	}
+}
+
+func (c *clientTx) invite() bool { return c.key.method == sip.INVITE }
 
 // receive takes one response.
 func (c *clientTx) receive(res *sip.Response) Outcome {
 	c.order.Lock()
 	defer c.order.Unlock()
 	c.mu.Lock()
+	was := c.flight
 	next := c.advance(res.StatusCode)
-	origin := c.origin
 	c.mu.Unlock()
 	if next.acknowledge {
-		raw, err := encodeRequest(ackOf(origin, res))
+		raw, err := follow(was.raw, sip.ACK, res.To(), nil)
 		if err != nil {
-			c.stack.log.Debug("sip: the ACK of a failure could not be built", "error", err)
+			c.l.stack.log.Debug("sip: the ACK of a failure could not be built", "error", err)
 		}
 		c.ackRaw = raw
 	}
@@ -179,13 +206,16 @@ func (c *clientTx) receive(res *sip.Response) Outcome {
 	if res.StatusCode >= 200 {
 		c.detach()
 	}
-	if next.cancel != nil {
-		c.sendCancel(next.cancel)
+	if next.cancel {
+		c.sendCancel(was)
 	}
 	out := Absorbed
 	if next.deliver {
 		c.on(res, nil)
 		out = Delivered
+	}
+	if next.acknowledge {
+		c.on = nil // of a failure nothing more is told, and who was told need not be kept
 	}
 	if next.end {
 		c.end(nil)
@@ -200,13 +230,17 @@ func (c *clientTx) end(why error) {
 		c.mu.Unlock()
 		return
 	}
-	c.state, c.raw, c.origin = ended, nil, nil
-	if c.timer != nil {
-		c.timer.Stop()
+	c.queue().remove(&c.place)
+	c.state = ended
+	if c.flight != nil {
+		c.flight.lands()
 	}
+	done := c.done
 	c.mu.Unlock()
-	close(c.done)
-	c.stack.clients.drop(c)
+	if done != nil {
+		close(done)
+	}
+	c.l.stack.clients.drop(c)
 	c.detach()
 	c.report(why)
 }
@@ -222,13 +256,13 @@ func (c *clientTx) report(why error) {
 		}
 		c.muted, c.err = true, why
 	}
-	if c.cancelTimer != nil {
-		c.cancelTimer.Stop()
+	if c.flight != nil && c.flight.cancelTimer != nil {
+		c.flight.cancelTimer.Stop()
 	}
 	c.mu.Unlock()
 	if tell {
 		defer c.l.recovered("a failed request", c.l.local) // this may be a timer's goroutine
-		c.on(nil, fmt.Errorf("request %s: %w", c.method, why))
+		c.on(nil, fmt.Errorf("request %s: %w", c.key.method, why))
 	}
 }
 
@@ -253,7 +287,17 @@ func (c *clientTx) Terminate() {
 }
 
 // Done is closed when the transaction is over.
-func (c *clientTx) Done() <-chan struct{} { return c.done }
+func (c *clientTx) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done == nil {
+		c.done = make(chan struct{})
+		if c.state == ended {
+			close(c.done)
+		}
+	}
+	return c.done
+}
 
 // Err tells why there was no final response.
 func (c *clientTx) Err() error {

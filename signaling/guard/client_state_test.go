@@ -30,10 +30,9 @@ func fresh(t *testing.T, s *Stack, method sip.RequestMethod, udp bool) *clientTx
 	if udp {
 		l = s.listeners["u"]
 	}
-	c := &clientTx{stack: s, l: l, method: method, invite: method == sip.INVITE, raw: []byte("request"), done: make(chan struct{}),
-		origin: sip.NewRequest(method, sip.Uri{Host: "example.net"})}
+	c := &clientTx{l: l, key: clientKey{method: method}, flight: &flight{raw: []byte("request")}}
 	c.begin()
-	t.Cleanup(func() { c.timer.Stop() })
+	t.Cleanup(c.Terminate)
 	return c
 }
 
@@ -98,8 +97,8 @@ func TestARequestIsRepeatedAsItsMethodDemands(t *testing.T) {
 				tx.advance(code)
 			}
 			for i, want := range c.want {
-				if tx.lengthen(); tx.interval != want {
-					t.Fatalf("interval %d: %s, want %s", i, tx.interval, want)
+				if tx.lengthen(); tx.flight.interval != want {
+					t.Fatalf("interval %d: %s, want %s", i, tx.flight.interval, want)
 				}
 			}
 		})
@@ -140,4 +139,44 @@ func FuzzClientTransaction(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestWhatFollowsAnInviteRepeatsItsBytes(t *testing.T) {
+	l := idle(t).listeners["u"]
+	req := request(sip.INVITE, "followed")
+	req.Recipient = sip.Uri{Scheme: "sip", User: "b", Host: "example.net", UriParams: sip.HeaderParams{{K: "x"}}}
+	req.From().DisplayName = `A \"B\" <c>`
+	req.From().Params.Add("odd", "x y")
+	for _, host := range []string{"192.0.2.1", "192.0.2.2"} {
+		req.AppendHeader(&sip.RouteHeader{Address: sip.Uri{Scheme: "sip", Host: host, UriParams: sip.HeaderParams{{K: "lr"}}}})
+	}
+	req.AppendHeader(sip.NewHeader("Subject", "To: somebody"))
+	req.SetBody([]byte("From: the body\r\n"))
+	invite, err := l.encodeRequest(req, "z9hG4bKfollowed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := &sip.ToHeader{Address: sip.Uri{Scheme: "sip", Host: "else"}, Params: sip.HeaderParams{{K: "tag", V: "theirs"}}}
+	const head = " sip:b@example.net;x SIP/2.0\r\n"
+	const from = "From: \"A \\\"B\\\" <c>\" <sip:alice@example.com>;tag=ours;odd=\"x y\"\r\n"
+	const routes = "Route: <sip:192.0.2.1;lr>\r\nRoute: <sip:192.0.2.2;lr>\r\n"
+	via := "Via: SIP/2.0/UDP " + l.stack.Contact("u") + ";rport;branch=z9hG4bKfollowed\r\n"
+	for _, c := range []struct {
+		method sip.RequestMethod
+		to     *sip.ToHeader
+		extra  []sip.Header
+		want   string
+	}{
+		{sip.ACK, to, nil, via + from + "To: <sip:else>;tag=theirs\r\nCall-ID: followed\r\nCSeq: 1 ACK\r\n" + routes + "Max-Forwards: 70\r\n"},
+		{sip.CANCEL, nil, []sip.Header{sip.NewHeader("Reason", "Q.850;cause=16")},
+			via + from + "To: <sip:bob@example.net>\r\nCall-ID: followed\r\nCSeq: 1 CANCEL\r\n" + routes + "Max-Forwards: 70\r\nReason: Q.850;cause=16\r\n"},
+	} {
+		want := string(c.method) + head + c.want + "Content-Length: 0\r\n\r\n"
+		if got, err := follow(invite, c.method, c.to, c.extra); err != nil || string(got) != want {
+			t.Errorf("%s: %v, %q\nwant %q", c.method, err, got, want)
+		}
+	}
+	if _, err := follow(invite, sip.CANCEL, nil, []sip.Header{sip.NewHeader("Reason", "x\r\nVia: y")}); err == nil {
+		t.Error("a CANCEL with an injection was built")
+	}
 }

@@ -32,6 +32,9 @@ func unique(branch string) bool {
 type clientTable struct {
 	mu  sync.Mutex
 	txs map[clientKey]*clientTx
+
+	resting  queue[clientTx] // accepted
+	settling queue[clientTx] // refused
 }
 
 func (t *clientTable) open() { t.txs = map[clientKey]*clientTx{} }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -20,26 +21,64 @@ const (
 // errInjected is a message of ours that would not be read back as what it is.
 var errInjected = errors.New("a header of this message contains a line break or is not valid SIP; clean what comes from a peer")
 
-// encodeRequest and encodeResponse serialise a message and prove that nothing was smuggled in: as many lines as headers, and a
-// head that our own filter accepts.
-func encodeRequest(req *sip.Request) ([]byte, error) {
-	b := roomFor(req.Headers(), req.Body())
-	return seal(appendHeaders(appendRequestLine(b, req), req.Headers()), len(req.Headers()), req.Body())
+// encodeRequest serialises a request that leaves by l: our Via alone, under this branch, and the headers that every request has
+// where they are missing. It proves, like encodeResponse, that nothing was smuggled in: as many lines as headers, and a head that
+// our own filter accepts. req is not changed.
+func (l *listener) encodeRequest(req *sip.Request, branch string) ([]byte, error) {
+	var room [headRoom]byte
+	b := l.appendHop(appendRequestLine(room[:0], req), branch)
+	lines, hops, agent, length := 1, false, l.stack.agent == nil, false
+	for _, h := range req.Headers() {
+		if _, ok := h.(*sip.ViaHeader); ok {
+			continue
+		}
+		lines++
+		switch name := h.Name(); {
+		case strings.EqualFold(name, "Content-Length"):
+			b, length = appendLength(b, len(req.Body())), true
+			continue
+		case strings.EqualFold(name, "Max-Forwards"):
+			hops = true
+		case strings.EqualFold(name, "User-Agent"):
+			agent = true
+		}
+		b = appendHeader(b, h)
+	}
+	if !hops {
+		b = append(strconv.AppendInt(append(b, "Max-Forwards: "...), maxForwards, 10), "\r\n"...)
+		lines++
+	}
+	if !agent {
+		b = appendHeader(b, l.stack.agent)
+		lines++
+	}
+	if !length {
+		b = appendLength(b, len(req.Body()))
+		lines++
+	}
+	return seal(b, lines, req.Body())
+}
+
+// appendHop writes our Via for a request that leaves by l (RFC 3581 section 3).
+func (l *listener) appendHop(b []byte, branch string) []byte {
+	b = append(append(append(b, "Via: SIP/2.0/"...), l.proto...), ' ')
+	b = append(appendHost(b, l.host, l.port), ";rport;branch="...)
+	return append(append(b, branch...), "\r\n"...)
+}
+
+func appendLength(b []byte, n int) []byte {
+	return append(strconv.AppendInt(append(b, "Content-Length: "...), int64(n), 10), "\r\n"...)
 }
 
 func encodeResponse(res *sip.Response) ([]byte, error) {
-	b := roomFor(res.Headers(), res.Body())
-	return seal(appendHeaders(appendStatusLine(b, res), res.Headers()), len(res.Headers()), res.Body())
+	var room [headRoom]byte
+	return seal(appendHeaders(appendStatusLine(room[:0], res), res.Headers()), len(res.Headers()), res.Body())
 }
 
-const lineRoom = 64 // bytes of an ordinary line; a message that needs more has its buffer grown once
+const headRoom = 1024 // bytes of an ordinary head, written on the stack; a longer one costs an allocation
 
-// roomFor is the one buffer of a message, which is what a transaction keeps.
-func roomFor(headers []sip.Header, body []byte) []byte {
-	return make([]byte, 0, lineRoom*(len(headers)+1)+len(body))
-}
-
-// seal ends a head of so many headers, judges it, and adds the body.
+// seal ends a head of so many headers, judges it, and returns message and body in a buffer of just their size: it may be kept for
+// 32 s.
 func seal(head []byte, headers int, body []byte) ([]byte, error) {
 	head = append(head, "\r\n"...)
 	g, out := inspect(head)
@@ -51,7 +90,9 @@ func seal(head []byte, headers int, body []byte) ([]byte, error) {
 	case g.length != len(body):
 		return nil, fmt.Errorf("Content-Length %d with a body of %d bytes; set the body by SetBody", g.length, len(body))
 	}
-	return append(head, body...), nil
+	raw := make([]byte, len(head)+len(body))
+	copy(raw[copy(raw, head):], body)
+	return raw, nil
 }
 
 // newBranch makes a branch that nobody can guess (RFC 3261 section 8.1.1.7).
@@ -60,37 +101,6 @@ func newBranch() string {
 	rand.Read(random[:]) // crypto/rand does not fail
 	b := make([]byte, 0, len(sip.RFC3261BranchMagicCookie)+2*branchRandom)
 	return string(hex.AppendEncode(append(b, sip.RFC3261BranchMagicCookie...), random[:]))
-}
-
-// via is our hop for a request that leaves by l.
-func (l *listener) via(branch string) *sip.ViaHeader {
-	return &sip.ViaHeader{ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: l.proto, Host: l.host, Port: l.port,
-		Params: sip.HeaderParams{{K: "rport"}, {K: "branch", V: branch}}} // RFC 3581 section 3
-}
-
-// prepare returns a copy of req that is ready to leave by l: our Via alone, and the headers that every request has. The
-// caller's req is not changed.
-func (l *listener) prepare(req *sip.Request, branch string) *sip.Request {
-	out := sip.NewRequest(req.Method, req.Recipient)
-	out.AppendHeader(l.via(branch))
-	for _, h := range req.Headers() {
-		if _, ok := h.(*sip.ViaHeader); !ok {
-			out.AppendHeader(h)
-		}
-	}
-	if !has(out, "Max-Forwards") {
-		hops := sip.MaxForwardsHeader(maxForwards)
-		out.AppendHeader(&hops)
-	}
-	if agent := l.stack.agent; agent != nil && !has(out, "User-Agent") {
-		out.AppendHeader(agent)
-	}
-	if !has(out, "Content-Length") {
-		length := sip.ContentLengthHeader(0)
-		out.AppendHeader(&length)
-	}
-	out.SetBody(req.Body())
-	return out
 }
 
 // has reports a header by its long name. It allocates nothing: sipgo's GetHeader makes a string in lower case of each header that
@@ -102,21 +112,6 @@ func has(m interface{ Headers() []sip.Header }, name string) bool {
 		}
 	}
 	return false
-}
-
-// skeleton keeps what a transaction still needs once its request is on its way, cloned as far as the caller has it too, who
-// may go on using it; the body is released early (a transaction lives for 32 s).
-func skeleton(req *sip.Request) *sip.Request {
-	out := sip.NewRequest(req.Method, req.Recipient)
-	for _, h := range req.Headers() {
-		switch h.(type) {
-		case *sip.ViaHeader: // ours alone, see prepare
-			out.AppendHeader(h)
-		case *sip.FromHeader, *sip.ToHeader, *sip.CallIDHeader, *sip.CSeqHeader, *sip.RouteHeader:
-			out.AppendHeader(sip.HeaderClone(h))
-		}
-	}
-	return out
 }
 
 // Clean re-encodes a header value that came from one peer for another: folded lines and tabs become one space, the ends

@@ -56,8 +56,11 @@ func inspect(head []byte) (glance, Outcome) {
 				return g, TooManyHeaders
 			}
 			params, q = 0, quotes{}
-			if out := g.note(name, value); out != Delivered {
-				return g, out
+			switch {
+			case name == callID && g.callID == nil:
+				g.callID = bytes.Trim(value, " \t")
+			case name == contentLength && !g.frame(value):
+				return g, BadLength
 			}
 		}
 		if name < structured {
@@ -196,28 +199,21 @@ func classify(name []byte) header {
 	return plain
 }
 
-// note takes what framing and dispatch need. A second, different Content-Length is an attempt to smuggle a message.
-func (g *glance) note(name header, value []byte) Outcome {
-	switch name {
-	case callID:
-		if g.callID == nil {
-			g.callID = bytes.Trim(value, " \t")
-		}
-	case contentLength:
-		value = bytes.Trim(value, " \t")
-		if !isDigits(value) || len(value) > 9 {
-			return BadLength
-		}
-		n := 0
-		for _, c := range value {
-			n = n*10 + int(c-'0')
-		}
-		if g.length >= 0 && g.length != n {
-			return BadLength
-		}
-		g.length = n
+// frame reads a Content-Length. A second, different one is an attempt to smuggle a message.
+func (g *glance) frame(value []byte) bool {
+	value = bytes.Trim(value, " \t")
+	if !isDigits(value) || len(value) > 9 {
+		return false
 	}
-	return Delivered
+	n := 0
+	for _, c := range value {
+		n = n*10 + int(c-'0')
+	}
+	if g.length >= 0 && g.length != n {
+		return false
+	}
+	g.length = n
+	return true
 }
 
 // quotes is how far a header has come, over its folded lines.

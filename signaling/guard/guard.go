@@ -8,7 +8,7 @@
 //
 // The way of a message: udp.go or stream.go (rate, framing) -> filter.go (one linear look) -> receive.go (parse, normalise)
 // -> validate.go (RFC 3261 sections 8.2 and 16.3) -> server.go or client.go, with the transactions' states beside them in
-// server_state.go and client_state.go -> the Handler.
+// server_state.go and client_state.go, and in rest.go what those that are over wait for -> the Handler.
 //
 // What does not live here: dialogs, calls, SDP, trunks and routes (signaling/b2bua and its neighbours). Guard does not
 // know what a call is; it knows who sent what on which socket and in which transaction.
@@ -93,6 +93,7 @@ var (
 type Stack struct {
 	opt       Options
 	log       *slog.Logger
+	born      time.Time
 	parser    *sip.Parser
 	listeners map[string]*listener
 	order     []*listener // as in Options
@@ -135,7 +136,7 @@ func Open(ctx context.Context, opt Options) (*Stack, error) {
 	if opt.Handler == nil {
 		return nil, errors.New("sip: no handler for requests")
 	}
-	s := &Stack{opt: opt, log: opt.Log, listeners: map[string]*listener{}, seed: maphash.MakeSeed(), closed: make(chan struct{})}
+	s := &Stack{opt: opt, log: opt.Log, born: time.Now(), listeners: map[string]*listener{}, seed: maphash.MakeSeed(), closed: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

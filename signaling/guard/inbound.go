@@ -32,6 +32,12 @@ type Inbound struct {
 	l    *listener
 	back link
 	tx   *serverTx
+
+	// Of an INVITE, while it has no final response; under the lock of tx.
+	born     time.Duration // when it came, since the stack was opened
+	repeats  []sip.Header  // what a response repeats, which the Handler leaves as it is
+	merge    mergeKey      // outside a dialog
+	onCancel []sip.FnTxCancel
 }
 
 // SetLocalTag chooses the tag that every response to this request carries in To (RFC 3261 section 8.2.6.2), those that
@@ -64,37 +70,64 @@ func (in *Inbound) Respond(res *sip.Response) error {
 // Response begins a response without a body: what RFC 3261 section 8.2.6.2 repeats of the request, and its Record-Route where
 // the response may open a dialog (section 12.1.1). The headers are the request's own, not copies; add others, change none.
 func (in *Inbound) Response(code int, reason string) *sip.Response {
-	req, res := in.Req, sip.NewResponse(code, reason)
-	res.SipVersion = req.SipVersion
-	opens := code/100 == 2 || code >= 180 && code < 190 || req.IsInvite() && code > 100 && code < 200
+	var room [repeatedRoom]sip.Header
+	list := repeated(room[:0], in.Req)
+	if code == sip.StatusTrying {
+		for _, h := range in.Req.Headers() {
+			if strings.EqualFold(h.Name(), "Timestamp") {
+				list = append(list, h)
+			}
+		}
+	}
+	return respond(list, in.Req.Method, in.Req.SipVersion, code, reason)
+}
+
+const repeatedRoom = 12 // headers that an ordinary response repeats; more cost an allocation
+
+// repeated appends the headers of a request that its responses repeat, Record-Route first. They are the request's own.
+func repeated(list []sip.Header, req *sip.Request) []sip.Header {
 	for _, h := range req.Headers() {
-		if _, ok := h.(*sip.RecordRouteHeader); ok && opens && req.Method != sip.REGISTER {
-			res.AppendHeader(h)
+		if _, ok := h.(*sip.RecordRouteHeader); ok {
+			list = append(list, h)
 		}
 	}
 	for _, h := range req.Headers() {
 		if _, ok := h.(*sip.ViaHeader); ok {
-			res.AppendHeader(h)
+			list = append(list, h)
 		}
 	}
 	if from := req.From(); from != nil {
-		res.AppendHeader(from)
+		list = append(list, from)
 	}
-	if to := req.To(); to != nil && !to.Params.Has("tag") {
-		res.AppendHeader(sip.HeaderClone(to)) // it will get one
-	} else if to != nil {
-		res.AppendHeader(to)
+	if to := req.To(); to != nil {
+		list = append(list, to)
 	}
 	if id := req.CallID(); id != nil {
-		res.AppendHeader(id)
+		list = append(list, id)
 	}
 	if cseq := req.CSeq(); cseq != nil {
-		res.AppendHeader(cseq)
+		list = append(list, cseq)
 	}
-	for _, h := range req.Headers() {
-		if code == 100 && strings.EqualFold(h.Name(), "Timestamp") {
-			res.AppendHeader(h)
+	return list
+}
+
+// respond begins a response without a body from what it repeats of its request.
+func respond(list []sip.Header, method sip.RequestMethod, version string, code int, reason string) *sip.Response {
+	opens := method != sip.REGISTER && (code/100 == 2 || code >= 180 && code < 190 || method == sip.INVITE && code > 100 && code < 200)
+	res := sip.NewResponse(code, reason)
+	res.SipVersion = version
+	for _, h := range list {
+		switch m := h.(type) {
+		case *sip.RecordRouteHeader:
+			if !opens {
+				continue
+			}
+		case *sip.ToHeader:
+			if !m.Params.Has("tag") {
+				h = sip.HeaderClone(m) // it will get one
+			}
 		}
+		res.AppendHeader(h)
 	}
 	length := sip.ContentLengthHeader(0)
 	res.AppendHeader(&length)
@@ -165,26 +198,20 @@ type ServerTx interface {
 type serverTx struct {
 	l        *listener
 	back     link
-	key      txKey
-	merge    mergeKey // of an INVITE outside a dialog
-	born     time.Time
+	key      string // see keyOf
 	invite   bool
 	inDialog bool // the request had a To tag
 
-	mu       sync.Mutex
-	state    serverState
-	in       *Inbound      // what the Handler got; nil after the final response
-	ending   *sip.Response // 487 to an INVITE that is cancelled; nil after the final response
-	last     []byte        // the response that a retransmission gets; nil: none
-	timer    *time.Timer   // of the next repetition or the end; nil before the final response
-	interval time.Duration // between repetitions of a failure
-	again    time.Time     // of the next one; zero: none
-	until    time.Time     // when it is forgotten
-	tag      string
-	final    int // status code of the final response, 0 before
+	// Under mu, but for the place, which is the queue's.
 	canceled bool
-	acked    bool // the ACK to a failure came
-	onCancel []sip.FnTxCancel
+	state    serverState
+	final    int16 // status code of the final response, 0 before
+	mu       sync.Mutex
+	in       *Inbound    // what the Handler got; nil after the final response
+	failure  *repetition // of a failure of an INVITE; nil: nothing is repeated
+	last     []byte      // the response that a retransmission gets; nil: none
+	tag      string
+	place    place[serverTx]
 }
 
 // Respond is Inbound.Respond.
@@ -196,7 +223,7 @@ func (t *serverTx) Respond(res *sip.Response) error {
 
 // respond needs t.mu.
 func (t *serverTx) respond(res *sip.Response) error {
-	if t.state == forgotten || t.final != 0 && !(t.invite && success(t.final) && success(res.StatusCode)) {
+	if t.state == forgotten || t.final != 0 && !(t.invite && success(int(t.final)) && success(res.StatusCode)) {
 		return ErrAnswered
 	}
 	if to := res.To(); !t.inDialog && res.StatusCode != 100 && to != nil && to.Params.GetOr("tag", "") != t.localTag() {
@@ -229,6 +256,8 @@ func (t *serverTx) OnCancel(f sip.FnTxCancel) bool {
 	if t.canceled {
 		return false
 	}
-	t.onCancel = append(t.onCancel, f)
+	if t.in != nil { // else no CANCEL ends it any more
+		t.in.onCancel = append(t.in.onCancel, f)
+	}
 	return true
 }

@@ -157,9 +157,9 @@ func (l *listener) response(res *sip.Response) Outcome {
 	return c.receive(res)
 }
 
-// hops is the number of Via that a response has come with.
-func hops(res *sip.Response) (n int) {
-	for _, h := range res.Headers() {
+// hops is the number of Via of a message.
+func hops(m interface{ Headers() []sip.Header }) (n int) {
+	for _, h := range m.Headers() {
 		if _, ok := h.(*sip.ViaHeader); ok {
 			n++
 		}

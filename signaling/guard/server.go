@@ -1,9 +1,7 @@
 package guard
 
 import (
-	"net/netip"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,34 +14,34 @@ const (
 	ringingMargin = time.Minute      // an INVITE outlives ring_timeout by this before it counts as abandoned
 )
 
-// txKey names a server transaction (RFC 3261 section 17.2.3), and binds it to the address it came from: who guesses a
-// branch from elsewhere cannot cancel somebody's call.
-type txKey struct {
-	listener *listener
-	source   netip.Addr
-	branch   string
-	host     string // sent-by
-	port     int    // 0: none
-	method   sip.RequestMethod
-}
-
-// keyOf is the key of req as if its method were method; ACK belongs to its INVITE.
-func keyOf(in *Inbound, method sip.RequestMethod) txKey {
+// keyOf names the server transaction of req as if its method were method (RFC 3261 section 17.2.3), appended to b; ACK belongs to
+// its INVITE. It binds a transaction to the listener and the address it came from: who guesses a branch from elsewhere cannot
+// cancel somebody's call. What is not of a fixed length ends with a NUL, which no message may hold (filter.go), so that two
+// names are the same only where all their parts are.
+func keyOf(b []byte, in *Inbound, method sip.RequestMethod) []byte {
 	if method == sip.ACK {
 		method = sip.INVITE
 	}
+	source := in.Source.Addr()
+	ip := source.As16()
+	b = append(append(append(b, in.l.Name...), 0), ip[:]...)
+	b = append(append(b, source.Zone()...), 0)
+	b = append(append(b, method...), 0)
 	via := in.Req.Via()
-	k := txKey{listener: in.l, source: in.Source.Addr(), method: method}
 	if branch, _ := via.Params.Get("branch"); unique(branch) {
-		k.branch, k.host, k.port = branch, via.Host, max(0, via.Port)
-		return k
+		b = append(append(b, via.Host...), 0)
+		b = append(strconv.AppendInt(b, int64(max(0, via.Port)), 10), 0)
+		return append(b, branch...)
 	}
 	// An RFC 2543 peer has no unique branch. The To tag is left out: an ACK carries ours, the INVITE did not.
-	k.branch = strings.Join([]string{in.Req.CallID().Value(), in.Req.From().Params.GetOr("tag", ""),
-		strconv.FormatUint(uint64(in.Req.CSeq().SeqNo), 10), in.Req.Recipient.String()}, " ")
-	k.host = via.Value()
-	return k
+	for _, part := range []string{in.Req.CallID().Value(), in.Req.From().Params.GetOr("tag", ""),
+		strconv.FormatUint(uint64(in.Req.CSeq().SeqNo), 10), in.Req.Recipient.String(), via.Value()} {
+		b = append(append(b, part...), 0)
+	}
+	return b
 }
+
+const keyRoom = 192 // bytes of an ordinary key; a longer one costs an allocation
 
 // mergeKey names a request that may arrive by two ways (RFC 3261 section 8.2.2.2).
 type mergeKey struct {
@@ -59,18 +57,21 @@ func mergeKeyOf(req *sip.Request) mergeKey {
 // serverTable holds the server transactions, and the INVITEs among them that have no final response by their merge key.
 type serverTable struct {
 	mu     sync.Mutex
-	txs    map[txKey]*serverTx
+	txs    map[string]*serverTx
 	merges map[mergeKey]*serverTx
+
+	resting  queue[serverTx] // answered
+	settling queue[serverTx] // refused, and the ACK came
 }
 
 func (t *serverTable) open() {
-	t.txs, t.merges = map[txKey]*serverTx{}, map[mergeKey]*serverTx{}
+	t.txs, t.merges = map[string]*serverTx{}, map[mergeKey]*serverTx{}
 }
 
-func (t *serverTable) get(k txKey) *serverTx {
+func (t *serverTable) get(key []byte) *serverTx {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.txs[k]
+	return t.txs[string(key)]
 }
 
 func (t *serverTable) count() int {
@@ -104,7 +105,7 @@ func (t *serverTable) put(tx *serverTx) *serverTx {
 	}
 	t.txs[tx.key] = tx
 	if tx.invite && !tx.inDialog {
-		t.merges[tx.merge] = tx
+		t.merges[tx.in.merge] = tx
 	}
 	return nil
 }
@@ -113,42 +114,43 @@ func (t *serverTable) drop(tx *serverTx) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.txs, tx.key)
-	if t.merges[tx.merge] == tx {
-		delete(t.merges, tx.merge)
+}
+
+// settle is the final response to an INVITE, or its end without one: it may come again by another way.
+func (t *serverTable) settle(merge mergeKey, tx *serverTx) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.merges[merge] == tx {
+		delete(t.merges, merge)
 	}
 }
 
 // merged reports an INVITE that is being answered already under another branch. One that has its final response does not
 // count: a peer that failed over to our next address repeats the same request (RFC 3263 section 4.3).
-func (t *serverTable) merged(req *sip.Request) bool {
+func (t *serverTable) merged(merge mergeKey) bool {
 	t.mu.Lock()
-	tx := t.merges[mergeKeyOf(req)]
-	t.mu.Unlock()
-	if tx == nil {
-		return false
-	}
-	tx.mu.Lock()
-	defer tx.mu.Unlock()
-	return tx.final == 0
+	defer t.mu.Unlock()
+	return t.merges[merge] != nil
 }
 
 // begin finds the transaction of a request, or makes one and calls the Handler.
 func (l *listener) begin(in *Inbound) Outcome {
 	s, req := l.stack, in.Req
-	key := keyOf(in, req.Method)
+	var room [keyRoom]byte
+	key := keyOf(room[:0], in, req.Method)
 	if tx := s.servers.get(key); tx != nil {
 		return tx.repeat()
 	}
-	inDialog := req.To().Params.Has("tag")
-	if req.IsInvite() && !inDialog && s.servers.merged(req) {
-		return in.refuse(refusal{sip.StatusLoopDetected, "Loop Detected", nil})
-	}
-	tx := &serverTx{l: l, back: in.back, in: in, key: key, born: in.Received, invite: req.IsInvite(), inDialog: inDialog}
-	if tx.invite {
-		tx.ending = in.Response(sip.StatusRequestTerminated, "Request Terminated") // now: the Handler may take Req apart
-		if !inDialog {
-			tx.merge = mergeKeyOf(req)
+	tx := &serverTx{l: l, back: in.back, in: in, invite: req.IsInvite(), inDialog: req.To().Params.Has("tag")}
+	if tx.invite && !tx.inDialog {
+		in.merge = mergeKeyOf(req)
+		if s.servers.merged(in.merge) {
+			return in.refuse(refusal{sip.StatusLoopDetected, "Loop Detected", nil})
 		}
+	}
+	tx.key, in.born = string(key), in.Received.Sub(s.born)
+	if tx.invite {
+		in.repeats = repeated(make([]sip.Header, 0, repeatedRoom/2), req) // now: the Handler may take Req apart
 	}
 	if old := s.servers.put(tx); old != nil {
 		return old.repeat()
@@ -165,15 +167,15 @@ func (l *listener) begin(in *Inbound) Outcome {
 // ack ends the retransmission of a failure, or goes to the Handler: the ACK to a 2xx is a transaction of its own, even
 // where a peer reuses the branch of its INVITE.
 func (l *listener) ack(in *Inbound) Outcome {
-	tx := l.stack.servers.get(keyOf(in, sip.ACK))
+	var room [keyRoom]byte
+	tx := l.stack.servers.get(keyOf(room[:0], in, sip.ACK))
 	if tx == nil {
 		l.stack.opt.Handler(in)
 		return Delivered
 	}
 	tx.mu.Lock()
-	final := tx.final
-	tx.acked = tx.final >= 300
-	if tx.acked {
+	final := int(tx.final)
+	if final >= 300 {
 		tx.confirm()
 	}
 	tx.mu.Unlock()
@@ -190,12 +192,13 @@ func (l *listener) ack(in *Inbound) Outcome {
 // cancel answers a CANCEL and ends its INVITE (RFC 3261 section 9.2). One that meets no INVITE goes to the Handler like
 // any other request.
 func (l *listener) cancel(in *Inbound) Outcome {
-	tx := l.stack.servers.get(keyOf(in, sip.INVITE))
+	var room [keyRoom]byte
+	tx := l.stack.servers.get(keyOf(room[:0], in, sip.INVITE))
 	if tx == nil {
 		return l.begin(in)
 	}
 	tx.mu.Lock()
-	invite, tag, ended := tx.in, "", false
+	invite, tag, hooks := tx.in, "", []sip.FnTxCancel(nil)
 	if !tx.inDialog {
 		tag = tx.localTag()
 	}
@@ -207,11 +210,11 @@ func (l *listener) cancel(in *Inbound) Outcome {
 	if raw, err := encodeResponse(ok); err == nil {
 		in.back.send(raw)
 	}
-	if tx.final == 0 && tx.state != forgotten {
-		ended, tx.canceled = true, true
-		tx.respond(tx.ending)
+	ended := invite != nil
+	if ended {
+		tx.canceled, hooks = true, invite.onCancel
+		tx.respond(respond(invite.repeats, sip.INVITE, "SIP/2.0", sip.StatusRequestTerminated, "Request Terminated"))
 	}
-	hooks := tx.onCancel
 	tx.mu.Unlock()
 	if !ended {
 		return Absorbed
@@ -224,14 +227,18 @@ func (l *listener) cancel(in *Inbound) Outcome {
 	return Delivered
 }
 
-// sweep ends transactions that nobody answered, so that a request lost above costs no memory for ever.
+// sweep ends transactions that have waited for repetitions, and those that nobody answered, so that a request lost above costs no
+// memory for ever.
 func (s *Stack) sweep() {
-	tick := time.NewTicker(sweepEvery)
+	tick, rest := time.NewTicker(sweepEvery), time.NewTicker(restEvery)
 	defer tick.Stop()
+	defer rest.Stop()
 	for {
 		select {
 		case <-s.closed:
 			return
+		case <-rest.C:
+			s.release(s.age())
 		case now := <-tick.C:
 			s.abandon(now)
 		}
@@ -244,13 +251,10 @@ func (s *Stack) abandon(now time.Time) {
 		if tx.invite {
 			limit = s.opt.Limits.RingTimeout + ringingMargin
 		}
-		if now.Sub(tx.born) < limit {
-			continue
-		}
 		tx.mu.Lock()
-		waiting := tx.final == 0
+		waits := tx.in != nil && now.Sub(s.born)-tx.in.born >= limit
 		tx.mu.Unlock()
-		if waiting {
+		if waits {
 			s.counters.abandoned.Add(1)
 			tx.Terminate()
 		}

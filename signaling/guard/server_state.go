@@ -7,9 +7,9 @@ import (
 	"github.com/emiago/sipgo/sip"
 )
 
-// The server transaction of RFC 3261 section 17.2, with the Accepted state of RFC 6026 section 7.1, as one state and one timer.
-// It keeps the bytes of the last response and, of an INVITE without a final one, the 487 for a CANCEL; nothing else lives for
-// the 32 s.
+// The server transaction of RFC 3261 section 17.2, with the Accepted state of RFC 6026 section 7.1, as one state. Without a final
+// response it has what the Handler got; afterwards it keeps its key and the bytes of the last response, and nothing else lives
+// for the 32 s: to wait for their end is a place in a queue (rest.go). Only a failure that is repeated has a timer.
 
 // serverState is how far a request of a peer has come.
 type serverState uint8
@@ -22,6 +22,14 @@ const (
 	forgotten
 )
 
+// repetition is how a failure of an INVITE is sent again until its ACK comes; under the lock of its transaction.
+type repetition struct {
+	timer    *time.Timer
+	interval time.Duration
+	again    time.Time // the next one; zero: none, on a stream
+	until    time.Time // when it is given up
+}
+
 // transmit sends a response that may be sent, and takes the transaction one further. t.mu is held.
 func (t *serverTx) transmit(code int, raw []byte) error {
 	repeated := t.state == agreed
@@ -31,20 +39,17 @@ func (t *serverTx) transmit(code int, raw []byte) error {
 		t.last = raw
 	case !t.invite:
 		t.state, t.last = refused, raw
-		t.keep(sip.Timer_J)
+		t.rest(sip.Timer_J)
 	case success(code):
 		t.state, t.last = agreed, nil // RFC 6026: a repeated INVITE is absorbed
-		t.keep(sip.Timer_L)
+		t.rest(sip.Timer_L)
 	default:
 		t.state, t.last = refused, raw
-		if t.l.udp != nil {
-			t.interval = sip.T1 // timer G
-			t.again = time.Now().Add(t.interval)
-		}
-		t.keep(sip.Timer_H)
+		t.persist()
 	}
 	if code >= 200 {
-		t.final, t.in, t.ending = code, nil, nil
+		t.settle()
+		t.final = int16(code)
 	}
 	err := t.back.send(raw)
 	if err != nil && t.state != agreed || !t.invite && t.state == refused && t.l.udp == nil { // J is nothing on a stream
@@ -56,18 +61,50 @@ func (t *serverTx) transmit(code int, raw []byte) error {
 	return nil
 }
 
-// keep sets the end of the transaction, and the timer. t.mu is held.
-func (t *serverTx) keep(d time.Duration) {
-	now := time.Now()
-	t.until = now.Add(d)
-	if !t.again.IsZero() {
-		d = min(d, t.again.Sub(now))
-	}
-	if t.timer == nil {
-		t.timer = time.AfterFunc(d, t.tick)
+// settle lets go of what only an answer to come needs. t.mu is held.
+func (t *serverTx) settle() {
+	in := t.in
+	if in == nil {
 		return
 	}
-	t.timer.Reset(d)
+	if t.invite && !t.inDialog {
+		t.l.stack.servers.settle(in.merge, t)
+	}
+	t.in, in.repeats, in.merge, in.onCancel = nil, nil, mergeKey{}, nil
+}
+
+// rest waits for the end, for d. t.mu is held.
+func (t *serverTx) rest(d time.Duration) {
+	s := t.l.stack
+	t.queue().add(&t.place, t, s.age()+d)
+}
+
+// queue is where the transaction waits in its state: timers J and L are the same, timer I is another. t.mu is held.
+func (t *serverTx) queue() *queue[serverTx] {
+	if t.state == confirmed {
+		return &t.l.stack.servers.settling
+	}
+	return &t.l.stack.servers.resting
+}
+
+// persist starts timer H and, where datagrams are lost, G. t.mu is held.
+func (t *serverTx) persist() {
+	now := time.Now()
+	r := &repetition{until: now.Add(sip.Timer_H)}
+	if t.l.udp != nil {
+		r.interval = sip.T1
+		r.again = now.Add(r.interval)
+	}
+	t.failure = r
+	r.timer = time.AfterFunc(r.due(now), t.tick)
+}
+
+// due is the time until the next thing that happens by itself.
+func (r *repetition) due(now time.Time) time.Duration {
+	if !r.again.IsZero() && r.again.Before(r.until) {
+		return r.again.Sub(now)
+	}
+	return r.until.Sub(now)
 }
 
 // tick is the timer: the end, or a repetition of a failure that has no ACK.
@@ -75,20 +112,28 @@ func (t *serverTx) tick() {
 	defer t.l.recovered("a response's timer", t.l.local)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now()
+	now, r := time.Now(), t.failure
 	switch {
-	case t.state == forgotten:
-	case !now.Before(t.until):
+	case r == nil: // the ACK was faster
+	case !now.Before(r.until):
 		t.forget()
-	case t.again.IsZero() || now.Before(t.again): // set anew while it fired
-		t.keep(t.until.Sub(now))
+	case r.again.IsZero() || now.Before(r.again):
+		r.timer.Reset(r.due(now))
 	default:
-		t.interval = min(2*t.interval, sip.T2)
-		t.again = now.Add(t.interval)
-		t.keep(t.until.Sub(now))
+		r.interval = min(2*r.interval, sip.T2)
+		r.again = now.Add(r.interval)
+		r.timer.Reset(r.due(now))
 		if t.back.send(t.last) != nil {
 			t.forget()
 		}
+	}
+}
+
+// desist ends the repetition of a failure. t.mu is held.
+func (t *serverTx) desist() {
+	if t.failure != nil {
+		t.failure.timer.Stop()
+		t.failure = nil
 	}
 }
 
@@ -107,12 +152,13 @@ func (t *serverTx) confirm() {
 	if t.state != refused {
 		return
 	}
-	t.state, t.last, t.again = confirmed, nil, time.Time{}
+	t.desist()
+	t.state, t.last = confirmed, nil
 	if t.l.udp == nil { // timer I is nothing on a stream
 		t.forget()
 		return
 	}
-	t.keep(sip.Timer_I)
+	t.rest(sip.Timer_I)
 }
 
 // Terminate ends the transaction, whatever its state.
@@ -127,9 +173,9 @@ func (t *serverTx) forget() {
 	if t.state == forgotten {
 		return
 	}
-	t.state, t.last, t.in, t.ending = forgotten, nil, nil, nil
-	if t.timer != nil {
-		t.timer.Stop()
-	}
+	t.queue().remove(&t.place)
+	t.settle()
+	t.desist()
+	t.state, t.last = forgotten, nil
 	t.l.stack.servers.drop(t)
 }

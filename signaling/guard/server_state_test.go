@@ -28,7 +28,7 @@ func served(t *testing.T, s *Stack, invite, udp bool) (*serverTx, *heap) {
 	if udp {
 		l = s.listeners["u"]
 	}
-	tx := &serverTx{l: l, back: h, invite: invite, ending: sip.NewResponse(487, "Request Terminated"), key: txKey{branch: t.Name()}}
+	tx := &serverTx{l: l, back: h, invite: invite, in: &Inbound{}, key: t.Name()}
 	s.servers.put(tx)
 	t.Cleanup(tx.Terminate)
 	return tx, h
@@ -62,11 +62,11 @@ func TestARetransmissionGetsTheLastResponseAgain(t *testing.T) {
 			if out := tx.repeat(); out != Absorbed || !slices.Equal(h.sent, c.want) {
 				t.Errorf("%v: %q, want %q", out, h.sent, c.want)
 			}
-			if kept := s.servers.get(tx.key) != nil; kept != c.kept {
+			if kept := s.servers.get([]byte(tx.key)) != nil; kept != c.kept {
 				t.Errorf("kept: %v", kept)
 			}
-			if final := len(c.codes) > 0 && c.codes[len(c.codes)-1] >= 200; final != (tx.ending == nil) {
-				t.Error("the 487 for a CANCEL lives as long as nobody answered, and no longer")
+			if final := len(c.codes) > 0 && c.codes[len(c.codes)-1] >= 200; final != (tx.in == nil) {
+				t.Error("the request lives as long as nobody answered, and no longer")
 			}
 		})
 	}
@@ -84,10 +84,10 @@ func TestTheAckOfAFailureEndsItsRepetition(t *testing.T) {
 			tx.confirm()
 			tx.mu.Unlock()
 			tx.repeat()
-			if len(h.sent) != 1 || !tx.again.IsZero() {
-				t.Errorf("sent %q, and again at %v", h.sent, tx.again)
+			if len(h.sent) != 1 || tx.failure != nil {
+				t.Errorf("sent %q, and again %v", h.sent, tx.failure)
 			}
-			if kept := s.servers.get(tx.key) != nil; kept != udp {
+			if kept := s.servers.get([]byte(tx.key)) != nil; kept != udp {
 				t.Errorf("kept for strays: %v", kept)
 			}
 		})
@@ -106,7 +106,7 @@ func TestOnlyAnAnsweredCallOutlivesAResponseThatCannotBeSent(t *testing.T) {
 			if err := tx.transmit(c.code, []byte(name)); !errors.Is(err, ErrTransport) {
 				t.Errorf("%v", err)
 			}
-			if kept := s.servers.get(tx.key) != nil; kept != c.kept {
+			if kept := s.servers.get([]byte(tx.key)) != nil; kept != c.kept {
 				t.Errorf("kept: %v", kept)
 			}
 		})

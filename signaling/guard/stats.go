@@ -50,6 +50,7 @@ type Metrics interface {
 	Message(listener string, o Outcome)            // one message received
 	Connection(listener string, e ConnectionEvent) // one stream connection
 	Status(listener string, code int)              // one response of guard's own
+	Unreachable(listener string)                   // one request of ours that ICMP ended
 }
 
 // ConnectionEvent is what became of a stream connection.
@@ -88,6 +89,8 @@ type Stats struct {
 	Servers   int    // server transactions alive
 	Clients   int    // client transactions alive
 	Abandoned uint64 // server transactions that nobody answered
+
+	Unreachable uint64 // requests of ours that ICMP ended: nobody takes datagrams there
 }
 
 // Of is the number of messages with outcome o.
@@ -107,11 +110,12 @@ type counters struct {
 	outcomes    [outcomes]atomic.Uint64
 	connections [connectionEvents]atomic.Uint64
 	abandoned   atomic.Uint64
+	unreachable atomic.Uint64
 }
 
 // Stats counts since Open.
 func (s *Stack) Stats() Stats {
-	st := Stats{Received: s.counters.received.Load(), Abandoned: s.counters.abandoned.Load()}
+	st := Stats{Received: s.counters.received.Load(), Abandoned: s.counters.abandoned.Load(), Unreachable: s.counters.unreachable.Load()}
 	for i := range st.Outcomes {
 		st.Outcomes[i] = s.counters.outcomes[i].Load()
 	}
@@ -171,6 +175,13 @@ func (l *listener) countConn(e ConnectionEvent) {
 	l.stack.counters.connections[e].Add(1)
 	if m := l.stack.opt.Metrics; m != nil {
 		m.Connection(l.Name, e)
+	}
+}
+
+func (l *listener) countUnreachable() {
+	l.stack.counters.unreachable.Add(1)
+	if m := l.stack.opt.Metrics; m != nil {
+		m.Unreachable(l.Name)
 	}
 }
 

@@ -182,6 +182,7 @@ func (c *clientTx) lost() {
 	lost := c.begins && c.state == calling
 	c.mu.Unlock()
 	if lost {
+		c.l.countUnreachable()
 		c.end(fmt.Errorf("%w: %w", ErrTransport, ErrUnreachable))
 	}
 }
