@@ -87,10 +87,10 @@ func hasToken(m sip.Message, name, tag string) bool {
 // prackOff reports a trunk without reliable provisional responses; no word on it means that they are used.
 func prackOff(p *config.Trunk) bool { return p.Prack == config.PrackOff }
 
-// supported is our Supported towards a trunk.
-func supported(p *config.Trunk) string {
+// supportedHeader is our Supported towards a trunk.
+func supportedHeader(p *config.Trunk) sip.Header {
 	if prackOff(p) {
-		return optionTimer + ", " + optionReplaces
+		return someSupported
 	}
-	return optionRel + ", " + optionTimer + ", " + optionReplaces
+	return allSupported
 }

@@ -53,7 +53,7 @@ func (b *B2BUA) Handle(in *guard.Inbound) {
 	case slices.Contains(methods, string(req.Method)):
 		b.answer(in, 481, nil)
 	default:
-		b.answer(in, 405, func(res *sip.Response) { res.AppendHeader(sip.NewHeader("Allow", allow)) })
+		b.answer(in, 405, func(res *sip.Response) { res.AppendHeader(allowHeader) })
 	}
 }
 
@@ -111,6 +111,7 @@ func (b *B2BUA) admit(in *guard.Inbound) {
 	c := newCall(b, v, id)
 	c.a = &leg{name: legA, trunk: tr, open: &served{in: in, seq: cseq(in.Req)}}
 	c.rec.From, c.rec.Source, c.rec.User = tr.Name, in.Source.String(), user
+	c.begins(func() { c.invited(in) })
 	c.counted = true
 	active := int(b.active.Add(1))
 	if c.surplus = active > b.limit(); active > b.limit()+emergencyReserve || !b.enter(c) {
@@ -119,7 +120,7 @@ func (b *B2BUA) admit(in *guard.Inbound) {
 		b.answer(in, 503, retryAfter(b.soon()))
 		return
 	}
-	b.work.Go(func() { c.run(func() { c.invited(in) }) })
+	b.employ(c)
 	if early := b.claimEarly(keyOf(in)); early != nil {
 		early.in.SetLocalTag(id) // the tag of the 487 (RFC 3261 section 9.2)
 		b.answer(early.in, 200, nil)
@@ -136,6 +137,7 @@ func (b *B2BUA) enter(c *call) bool {
 	}
 	b.hold(c.v)
 	b.calls[c.id] = c
+	b.work.Add(1)
 	b.dialogs[c.id] = member{c, c.a}
 	return true
 }

@@ -195,10 +195,12 @@ func (c *call) retry(q *asked) {
 
 // answerTo reads the answer to our offer.
 func (c *call) answerTo(q *asked, res *sip.Response) (Media, error) {
-	ctx, cancel := c.b.patience()
-	defer cancel()
+	if q.media.Pass {
+		return q.media.passedBody(res.Body())
+	}
+	ctx := c.b.patience()
 	om, err := c.b.terms(q.to).answered(ctx, q.media, res.Body())
-	if err == nil && !q.media.Pass {
+	if err == nil {
 		err = om.offeredOnly(&q.offer)
 	}
 	return om, err
@@ -222,7 +224,7 @@ func (c *call) agree(q *asked, res *sip.Response) {
 		return
 	}
 	if o == c.opposite(q.from) && q.media.Pass {
-		c.agreePassed(q, res)
+		c.agreePassed(q, om)
 		return
 	}
 	if o != c.opposite(q.from) || c.session == nil { // another trunk has its turn
@@ -256,26 +258,6 @@ func (c *call) agree(q *asked, res *sip.Response) {
 	q.from.d.Media, o.d.Media = m, om
 	if q.s != nil {
 		q.s.before = &before
-		c.renewed(q.from, q.s, body)
-	}
-	if q.done != nil {
-		q.done(true)
-	}
-}
-
-// agreePassed completes an offer that crossed as it was.
-func (c *call) agreePassed(q *asked, res *sip.Response) {
-	om, err := q.media.passedBody(res.Body())
-	if err != nil {
-		c.withdraw(q, 488)
-		return
-	}
-	m := q.offer
-	if q.s == nil {
-		m = q.from.d.Media
-	}
-	body := c.cross(q.from, q.to, m, om)
-	if q.waits() {
 		c.renewed(q.from, q.s, body)
 	}
 	if q.done != nil {

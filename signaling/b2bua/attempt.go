@@ -95,7 +95,7 @@ func (c *call) prepareMedia(at *attempt) error {
 		}
 	}
 	fresh := Media{Local: c.leaseB.Local, RTCP: c.leaseB.RTCP, Origin: c.b.origin()}
-	next, err := c.b.terms(at.leg).propose(fresh, !at.turn.plain, c.a.d.Media.Theirs)
+	next, err := c.b.terms(at.leg).proposeFirst(fresh, &c.a.d.Media, !at.turn.plain)
 	at.leg.d.Media = next
 	return err
 }
@@ -176,7 +176,7 @@ func (c *call) failed(at *attempt, code int, why string) {
 func (c *call) failedAs(at *attempt, code, told, cause int, why string) {
 	c.timers.stop(at.timer)
 	c.last, c.said, c.rec.Cause = code, nil, cause
-	t := &c.rec.Tried[at.index]
+	t := c.tried(at.index)
 	t.Code, t.Translated, t.Cause, t.Why, t.End = code, told, cause, why, c.b.o.Now()
 	metric := code
 	if told != 0 {

@@ -1,9 +1,10 @@
 // Package b2bua makes calls: an INVITE of one trunk becomes an INVITE of our own on another, with the relay's ports between
 // them, and everything that happens in the one dialog is told in the other.
 //
-// One call is one mailbox and one goroutine. Requests, responses and events go into the mailbox, timers beside it; nothing
-// else touches the call, so nothing in it is locked. Order that the network lost is restored there: what overtakes its
-// INVITE or its ACK is parked for a moment (TestCancelThatOvertakesItsInviteStillCancels, TestByeThatOvertakesTheAckWaits).
+// One call is one mailbox, and one goroutine while there is something in it (crew.go). Requests, responses and events go
+// into the mailbox, timers beside it; nothing else touches the call, so nothing in it is locked. Order that the network lost
+// is restored there: what overtakes its INVITE or its ACK is parked for a moment
+// (TestCancelThatOvertakesItsInviteStillCancels, TestByeThatOvertakesTheAckWaits).
 //
 // The failure it prevents is a call that outlives its reason: each ends on every path with both dialogs finished, the
 // relay's session closed, the trunks' places free and no goroutine left (TestTwoHundredCallsLeaveNothingBehind,
@@ -16,11 +17,11 @@
 // Where to look: an offer inside a call goes from reinvite.go or update.go through ask.go to the other side; late.go makes the
 // offer where a peer brought none; reliable.go and fork.go are what happens before the answer, timer.go what keeps a
 // session; referto.go, transfer.go, consult.go, handover.go and notify.go turn a REFER or a Replaces into another call. A leg that changes
-// its call is the one thing that goes from goroutine to goroutine, as a copy, through the mailbox.
+// its call is the one thing that goes from call to call, as a copy, through the mailbox.
 //
-// Not spoken: a call that begins with T.38 (488; within one see fax.go), INVITE with Replaces of a caller whose call still
-// rings (481: RFC 3891 section 3), REFER outside a dialog (403), events other than refer (489), MESSAGE (405). Of a reliable
-// 18x to a re-INVITE only the PRACK is sent: its 2xx counts.
+// Not spoken: INVITE with Replaces of a caller whose call still rings (481: RFC 3891 section 3), REFER outside a dialog (403),
+// events other than refer (489), MESSAGE (405). Of a reliable 18x to a re-INVITE only the PRACK is sent: its 2xx counts. Of an
+// INVITE with both audio and T.38 the audio alone is taken up.
 package b2bua
 
 import (
@@ -103,7 +104,10 @@ type B2BUA struct {
 	closing  atomic.Bool
 	counters counters
 	stop     chan struct{}
-	work     sync.WaitGroup
+	work     sync.WaitGroup // of every goroutine, and of the calls in the table
+	crew     crew
+	spell    atomic.Pointer[spell]
+	plates   sync.Map // *plate by listener
 }
 
 // member is one end of a call.
@@ -169,6 +173,7 @@ func (b *B2BUA) Close(ctx context.Context) error {
 		c.postOwn(func() { c.hangUp(503, "shutting down", "") })
 	}
 	close(b.stop)
+	b.crew.thin(true)
 	done := make(chan struct{})
 	go func() {
 		b.work.Wait()
@@ -177,6 +182,9 @@ func (b *B2BUA) Close(ctx context.Context) error {
 	select {
 	case <-done:
 		b.sweepOnce(ctx)
+		if s := b.spell.Load(); s != nil {
+			s.end() // nobody waits any more
+		}
 		return nil
 	case <-ctx.Done():
 	}
@@ -249,7 +257,7 @@ func (b *B2BUA) over(c *call) {
 	c.publish()
 }
 
-// forget takes a call out of every table: its goroutine ends.
+// forget takes a call out of every table.
 func (b *B2BUA) forget(c *call) {
 	b.over(c)
 	b.mu.Lock()
@@ -259,6 +267,7 @@ func (b *B2BUA) forget(c *call) {
 	}
 	b.drop(c.v)
 	delete(b.calls, c.id)
+	b.work.Done()
 	tags := []string{c.id, c.a.d.LocalTag}
 	for _, l := range append(c.former, c.peer) {
 		if l != nil {
@@ -273,11 +282,6 @@ func (b *B2BUA) forget(c *call) {
 			delete(b.dialogs, tag)
 		}
 	}
-}
-
-// patience is the context of one thing that a call waits for.
-func (b *B2BUA) patience() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), b.t.Control)
 }
 
 // terms are the media terms of a leg.
@@ -364,8 +368,7 @@ func (c *call) mediaTimeout(e control.Event) {
 
 // heardSince asks the relay how long a leg has been silent: the same generation again changes nothing.
 func (c *call) heardSince(e control.Event) bool {
-	ctx, cancel := c.b.patience()
-	defer cancel()
+	ctx := c.b.patience()
 	st, err := c.b.o.Relay.Update(ctx, control.Update{ID: c.session.id, Generation: c.session.gen})
 	if err != nil {
 		return false

@@ -28,6 +28,10 @@ func (m Media) passedBody(body []byte) (Media, error) {
 	if i, ok := s.Audio(); ok {
 		a := s.Media()[i]
 		m.Audio, m.Slot, m.Secure, m.Mux, m.Theirs, m.Wants = i, i, a.Secure(), a.Mux, a.Flow(), a.Flow()
+		m.Fax, m.Sealed = false, false
+	} else if i, ok := s.Fax(); ok {
+		m.Fax, m.Sealed, m.Secure = true, m.sealed(), false
+		m.Audio, m.Slot, m.Theirs, m.Wants = i, i, s.Media()[i].Flow(), s.Media()[i].Flow()
 	}
 	return m, nil
 }
@@ -38,6 +42,28 @@ func (c *call) cross(from, to *leg, offer, answer Media) []byte {
 	offer.Pass, answer.Pass = true, true
 	from.d.Media, to.d.Media = offer, answer
 	return []byte(answer.Received)
+}
+
+// agreePassed completes an offer that crossed as it was, with the answer om. Who took it back meanwhile, too late for us to stop it,
+// has what was agreed before: the other side is told that.
+func (c *call) agreePassed(q *asked, om Media) {
+	if q.s != nil && !q.waits() {
+		q.to.d.Media = om
+		c.passOn(&asked{to: q.to, from: q.from, offer: q.from.d.Media, done: q.done})
+		return
+	}
+	m := q.offer
+	if q.s == nil {
+		m = q.from.d.Media
+	}
+	body := c.cross(q.from, q.to, m, om)
+	c.noteFax(&m, &om)
+	if q.waits() {
+		c.renewed(q.from, q.s, body)
+	}
+	if q.done != nil {
+		q.done(true)
+	}
 }
 
 // readOffer is offered for a leg in whatever way its bodies are used.

@@ -2,9 +2,7 @@ package b2bua
 
 import (
 	"log/slog"
-	"os"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,24 +13,18 @@ import (
 	"tandem/signaling/trunk"
 )
 
-// Bounds of one call. What would go beyond is counted: a request is refused, a response lost.
-const (
-	mailboxSize = 64 // messages: a call in its busiest second has a handful
-	ownShare    = 16 // of them only for answers to our own requests: a chatty peer must not drown them
-	parkedMost  = 4  // requests that overtook an ACK, per leg
-)
-
 // call is one call: a mailbox, the goroutine that empties it, and two legs. Everything below box belongs to that goroutine
-// alone; the rest of the process sees info, and posts.
+// alone, which is another one each time and one at a time; the rest of the process sees info, and posts.
 type call struct {
 	b    *B2BUA
 	v    *view // what held at its INVITE, to its end
 	id   string
-	box  chan func() // what to do next, in the order it came
+	box  mailbox
 	log  *slog.Logger
 	info snapshotInfo
 
-	timers *deadlines
+	timers deadlines
+	bell   *bell
 	phase  Phase
 	called string // numbers: as they came, then as they go into the B leg
 	caller string
@@ -55,26 +47,26 @@ type call struct {
 	shown   bool  // the caller was sent SDP: its port must not change any more
 	behind  bool  // what the caller answered before the callee did is still to be told there
 
-	xfer     *transfer    // a REFER at work; nil: none
-	promised *claim       // the callee goes to a transfer once it answers; nil: it does not
-	from     *origin      // a REFER began this call, and who stays is not here yet; nil: otherwise
-	entry    *trunk.Trunk // of who sent that REFER: as if the call had entered by it
-	depth    int          // transfers behind each other so far
-	former   []*leg       // legs that transfers took out of the call
-	rel      reliable     // 18x to the caller that wait for their PRACK
-	ring     *deadline    // Timer C (RFC 3261 section 16.6, item 11), over all trunks
-	waiting  int          // requests of ours that have no final answer yet
-	counted  bool         // holds a place of limits.calls
-	surplus  bool         // beyond limits.calls: good for an emergency call only
-	givenUp  bool         // by its caller, before the answer
-	missed   int          // what the caller got although the callee had answered; 0: nothing yet, or its 200
-	last     int          // status of the trunk that failed last
-	said     []reason     // the Reason it gave
-	unable   []failure    // the trunks that failed so far
-	rec      CallRecord
-	gone     bool        // nothing is awaited any more
-	ended    atomic.Bool // the goroutine is gone, nothing is taken any more
-	door     sync.Mutex  // of hand and shut
+	xfer       *transfer    // a REFER at work; nil: none
+	promised   *claim       // the callee goes to a transfer once it answers; nil: it does not
+	from       *origin      // a REFER began this call, and who stays is not here yet; nil: otherwise
+	entry      *trunk.Trunk // of who sent that REFER: as if the call had entered by it
+	depth      int          // transfers behind each other so far
+	former     []*leg       // legs that transfers took out of the call
+	rel        reliable     // 18x to the caller that wait for their PRACK
+	ring       *deadline    // Timer C (RFC 3261 section 16.6, item 11), over all trunks
+	waiting    int          // requests of ours that have no final answer yet
+	counted    bool         // holds a place of limits.calls
+	surplus    bool         // beyond limits.calls: good for an emergency call only
+	givenUp    bool         // by its caller, before the answer
+	missed     int          // what the caller got although the callee had answered; 0: nothing yet, or its 200
+	last       int          // status of the trunk that failed last
+	said       []reason     // the Reason it gave
+	unable     []failure    // the trunks that failed so far
+	rec        CallRecord
+	gone       bool   // nothing is awaited any more
+	invites    []*uac // ours that may still be answered
+	triedShown bool   // rec.Tried was published: nothing in it changes any more
 }
 
 // leg is one dialog at work: its state, and the transactions in progress.
@@ -103,30 +95,49 @@ type leg struct {
 func (l *leg) String() string { return "leg " + l.name + " (trunk " + l.trunk.Name + ")" }
 
 func newCall(b *B2BUA, v *view, id string) *call {
-	c := &call{b: b, v: v, id: id, box: make(chan func(), mailboxSize), log: b.log.With("call", id), timers: newDeadlines(b.o.Now)}
+	c := &call{b: b, v: v, id: id, log: newCallLog(b.log, id)}
+	c.bell = &bell{}
+	c.bell.of.Store(c)
+	c.timers = deadlines{now: b.o.Now, ring: c.bell.ring}
 	c.rec = CallRecord{Call: id, Node: b.o.Node, Start: b.o.Now()}
 	return c
 }
 
-// post puts a message of the network into the mailbox. False: it is full, the message is dropped and counted.
+// begins says what the call does first. That is before anybody finds it; employ starts it.
+func (c *call) begins(with func()) { c.box.put(with, mailboxSize) }
+
+// post puts a message of the network into the mailbox. False: it is full or closed, the message is dropped and counted.
 func (c *call) post(do func()) bool {
-	if c.ended.Load() || len(c.box) >= mailboxSize-ownShare {
+	ok := c.put(do, mailboxSize-ownShare)
+	if !ok {
 		c.b.count(DropMailbox)
-		return false
 	}
-	return c.postOwn(do)
+	return ok
 }
 
-// postOwn does so for what the call itself waits for.
+// postOwn does so for what the call itself waits for, and for what must not be lost: true says that it will be run.
 func (c *call) postOwn(do func()) bool {
-	select {
-	case c.box <- do:
-		return true
-	default:
-		if !c.ended.Load() {
-			c.b.count(DropMailbox)
-		}
-		return false
+	ok := c.put(do, mailboxSize)
+	if !ok && !c.box.isEnded() {
+		c.b.count(DropMailbox)
+	}
+	return ok
+}
+
+func (c *call) put(do func(), most int) bool {
+	ok, begin := c.box.put(do, most)
+	if begin {
+		c.b.employ(c)
+	}
+	return ok
+}
+
+// bell is all that the runtime's timer holds of a call: one that was stopped is kept for a while.
+type bell struct{ of atomic.Pointer[call] }
+
+func (b *bell) ring() {
+	if c := b.of.Load(); c != nil && c.box.ring() {
+		c.b.employ(c)
 	}
 }
 
@@ -140,77 +151,59 @@ func (c *call) deliver(l *leg, in *guard.Inbound) {
 	}
 	switch {
 	case put(func() { c.arrived(l, in) }):
-	case c.ended.Load():
+	case c.box.isEnded():
 		c.decide(in, 481, nil)
 	default:
 		c.decide(in, 500, retryAfter(c.b.soon()))
 	}
 }
 
-// run is the call's goroutine, from the INVITE until nothing is awaited any more.
-func (c *call) run(first func()) {
-	defer c.leave()
+// work does what there is to do, and takes the call out of the tables once nothing is awaited any more.
+func (c *call) work() {
+	if !c.toil() {
+		c.leave()
+	}
+}
+
+// toil empties the mailbox. True: the call goes on when something comes.
+func (c *call) toil() bool {
 	defer c.rescue()
-	deepen()
-	first()
 	for !c.done() {
-		select {
-		case do := <-c.box:
-			do()
-		case <-c.timers.timer.C:
+		switch do, due := c.box.next(); {
+		case due:
 			c.timers.fire()
+		case do != nil:
+			do()
+		default:
+			c.timers.arm()
+			if c.box.rest() {
+				return true
+			}
 		}
 	}
+	return false
 }
 
-// stackRoom is how deep a call's stack goes, in bytes: an answer that goes through the media, the relay and the other side's
-// transaction down to its socket.
-const stackRoom = 12 << 10
-
-// deepen makes room on the stack in one step. Growing it by doubling as it fills up copies it four times a call.
-//
-//go:noinline
-func deepen() (last byte) {
-	var room [stackRoom]byte
-	return room[len(os.Args)%stackRoom]
-}
-
-// leave takes the call out of the tables and answers what came at the last moment.
+// leave takes the call out of the tables, answers what came at the last moment, and lets go of what would keep it in memory. A
+// leg that another call gave at the last moment is still looked at: it would be nobody's.
 func (c *call) leave() {
-	defer c.rescue()
 	c.b.forget(c)
-	for {
-		select {
-		case do := <-c.box:
-			do()
-		default:
-			c.shut()
-			c.timers.clear()
-			return
-		}
+	for !c.clear() { // a fault left the rest
+	}
+	c.timers.clear()
+	c.bell.of.Store(nil)
+	for _, u := range c.invites {
+		u.deafen()
 	}
 }
 
-// shut takes nothing any more. A leg that another call gave at the last moment is still looked at: it would be nobody's.
-func (c *call) shut() {
-	c.door.Lock()
-	c.ended.Store(true)
-	c.door.Unlock()
-	for {
-		select {
-		case do := <-c.box:
-			do()
-		default:
-			return
-		}
+// clear empties the mailbox for the last time. False: there was a fault, and it is not empty yet.
+func (c *call) clear() bool {
+	defer c.rescue()
+	for do := c.box.last(); do != nil; do = c.box.last() {
+		do()
 	}
-}
-
-// hand is postOwn for what must not be lost: true says that it will be run.
-func (c *call) hand(do func()) bool {
-	c.door.Lock()
-	defer c.door.Unlock()
-	return !c.ended.Load() && c.postOwn(do)
+	return true
 }
 
 // rescue keeps one call's fault from ending all the others. It is counted, and its session is closed.
@@ -222,7 +215,7 @@ func (c *call) rescue() {
 	}
 }
 
-// done reports whether the goroutine may end: the call is over, and every request of ours has its answer.
+// done reports that the call is over, and every request of ours has its answer.
 func (c *call) done() bool {
 	if c.phase != Over {
 		return false
@@ -283,13 +276,27 @@ func (c *call) snapshot() *State {
 	if c.session != nil {
 		s.Session, s.Generation = c.session.id, c.session.gen
 	}
-	switch {
-	case c.peer != nil:
-		s.B = c.peer.d
-	case c.try != nil:
-		s.B = c.try.leg.d
+	if l := c.far(); l != nil {
+		s.B = l.d
 	}
 	return s
+}
+
+// opaque is State.Opaque of the snapshot, without making one.
+func (c *call) opaque() string {
+	b := &Dialog{}
+	if l := c.far(); l != nil {
+		b = &l.d
+	}
+	return writeOpaque(c.id, c.phase, c.called, c.caller, &c.a.d, b)
+}
+
+// far is the leg that was called and answered, or is being called; nil: none is.
+func (c *call) far() *leg {
+	if c.peer == nil && c.try != nil {
+		return c.try.leg
+	}
+	return c.peer
 }
 
 // other is the opposite leg; nil before the answer.

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"context"
 	"slices"
 	"time"
 )
@@ -43,24 +44,19 @@ type deadline struct {
 }
 
 // deadlines are a call's timers: a handful, so a slice, and one runtime timer for the earliest. They do not pass through
-// the mailbox: a full mailbox never loses a timer.
+// the mailbox: a full mailbox never loses a timer. Whoever lets go of the call arms it.
 type deadlines struct {
 	now   func() time.Time
+	ring  func() // says that fire is wanted
 	list  []*deadline
-	timer *time.Timer
-}
-
-func newDeadlines(now func() time.Time) *deadlines {
-	timer := time.NewTimer(time.Hour)
-	timer.Stop()
-	return &deadlines{now: now, timer: timer}
+	timer *time.Timer // nil: none was needed yet
+	armed time.Time   // what it is set to; zero: nothing
 }
 
 // after schedules do. The result is for stop.
 func (ds *deadlines) after(d time.Duration, do func()) *deadline {
 	t := &deadline{at: ds.now().Add(d), do: do}
 	ds.list = append(ds.list, t)
-	ds.arm()
 	return t
 }
 
@@ -71,23 +67,35 @@ func (ds *deadlines) stop(t *deadline) {
 	}
 	if i := slices.Index(ds.list, t); i >= 0 {
 		ds.list = slices.Delete(ds.list, i, i+1)
-		ds.arm()
 	}
 }
 
 // arm sets the runtime timer to the earliest deadline.
 func (ds *deadlines) arm() {
 	if len(ds.list) == 0 {
-		ds.timer.Stop()
+		if !ds.armed.IsZero() {
+			ds.timer.Stop()
+			ds.armed = time.Time{}
+		}
 		return
 	}
-	first := slices.MinFunc(ds.list, func(a, b *deadline) int { return a.at.Compare(b.at) })
-	ds.timer.Reset(max(0, first.at.Sub(ds.now())))
+	first := slices.MinFunc(ds.list, func(a, b *deadline) int { return a.at.Compare(b.at) }).at
+	if first.Equal(ds.armed) {
+		return
+	}
+	ds.armed = first
+	wait := max(0, first.Sub(ds.now()))
+	if ds.timer == nil {
+		ds.timer = time.AfterFunc(wait, ds.ring)
+		return
+	}
+	ds.timer.Reset(wait)
 }
 
 // fire runs what is due, earliest first. What a deadline schedules anew waits for the next fire.
 func (ds *deadlines) fire() {
 	now := ds.now()
+	ds.armed = time.Time{}
 	var due []*deadline
 	for _, t := range ds.list {
 		if !t.at.After(now) {
@@ -101,11 +109,36 @@ func (ds *deadlines) fire() {
 			t.do()
 		}
 	}
-	ds.arm()
 }
 
 // clear forgets everything.
 func (ds *deadlines) clear() {
 	ds.list = nil
-	ds.timer.Stop()
+	if ds.timer != nil {
+		ds.timer.Stop()
+	}
+}
+
+// patienceShare of Timers.Control is how long those who begin to wait share a context.
+const patienceShare = 32
+
+// patience is the context of one thing that a call waits for. What begins to wait within the same short time has the same one, so
+// that its end is up to that much late: a call waits some seven times, and nearly always for less than a millisecond.
+func (b *B2BUA) patience() context.Context {
+	now := time.Now() // not Options.Now: contexts have no other clock
+	s := b.spell.Load()
+	if s == nil || now.After(s.fresh) {
+		step := b.t.Control / patienceShare
+		s = &spell{fresh: now.Add(step)}
+		s.ctx, s.end = context.WithDeadline(context.Background(), s.fresh.Add(b.t.Control))
+		b.spell.Store(s)
+	}
+	return s.ctx
+}
+
+// spell is the context of those who begin to wait until it is not fresh any more.
+type spell struct {
+	ctx   context.Context
+	end   context.CancelFunc
+	fresh time.Time
 }

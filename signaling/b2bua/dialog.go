@@ -63,9 +63,11 @@ func (d *Dialog) retarget(m interface{ Contact() *sip.ContactHeader }) bool {
 // that no URI may have. The parser takes all that follows a quoted value for one name, so that such a URI would be many times
 // as long whenever it is written and read again (TestQuotedParametersOfAURIDoNotGrow).
 func plainURI(u *sip.Uri) string {
-	c := u.Clone()
+	c := *u
 	c.Headers = nil
-	c.UriParams = slices.DeleteFunc(c.UriParams, func(p sip.HeaderKV) bool { return !inURI(p.K) || !inURI(p.V) })
+	if bad := func(p sip.HeaderKV) bool { return !inURI(p.K) || !inURI(p.V) }; slices.ContainsFunc(c.UriParams, bad) {
+		c.UriParams = slices.DeleteFunc(slices.Clone(c.UriParams), bad)
+	}
 	return c.String()
 }
 
@@ -75,7 +77,7 @@ func inURI(s string) bool { return !strings.ContainsAny(s, "\"<>;,? \t") }
 // recordRoute lists the Record-Route URIs of a message in the order of the message.
 func recordRoute(m sip.Message) []string {
 	var routes []string
-	for _, h := range m.GetHeaders("Record-Route") {
+	for _, h := range headers(m, "Record-Route") {
 		if rr, ok := h.(*sip.RecordRouteHeader); ok {
 			routes = append(routes, plainURI(&rr.Address))
 		}

@@ -26,12 +26,17 @@ func isAudio(t *testing.T, m message) {
 }
 
 func TestBlindTransferInTheMiddleOfAFaxGoesOnAsAudio(t *testing.T) {
-	for _, alone := range []bool{true, false} {
-		t.Run(fmt.Sprintf("fax alone: %t", alone), func(t *testing.T) {
+	for _, from := range []string{"the call begins with one", "in the place of the audio", "beside the audio"} {
+		t.Run(from, func(t *testing.T) {
 			w := faxTransferring(t)
-			k := w.call()
-			x, y := k.parties(alone)
-			y.change(x, y.fax, faxOf(x.addr, x.port+2))
+			k := &talk{w: w}
+			if from == "the call begins with one" {
+				k = w.callWith(faxOf("192.0.2.10", 5002), faxOf("198.51.100.20", 6002))
+			} else {
+				k = w.call()
+				x, y := k.parties(from == "in the place of the audio")
+				y.change(x, y.fax, faxOf(x.addr, x.port+2))
+			}
 			k.b.other("REFER", "", "Refer-To: <sip:+43555@gw1.secret.example>")
 			w.gw1.next("202 REFER")
 			inv := w.gw2.next("INVITE")
@@ -106,4 +111,36 @@ func TestAttendedTransferInTheMiddleOfAFaxGoesOnAsAudio(t *testing.T) {
 			w.gone()
 		})
 	}
+}
+
+func TestACallThatBeginsWithAFaxAndIsPickedUpGoesOnAsAudio(t *testing.T) {
+	w := faxTransferring(t)
+	a := w.caller.invite(w.west, "+4312345", faxOf("192.0.2.10", 5002))
+	inv := w.gw1.next("INVITE")
+	w.gw1.reply(inv, "180 Ringing", "ring", "")
+	w.caller.next("180")
+	x := w.gw1.invite(w.east, "any", sdpOf("203.0.113.30", 7000, "", "8"), replacing(inv.get("Call-ID"), tagOf(inv.get("From")), "ring"))
+	w.gw1.next("CANCEL")
+	w.gw1.reply(inv, "487 Request Terminated", "ring", "")
+	ok := w.caller.next("200 INVITE")
+	if line(ok.body, "m=image ") != "40000 udptl t38" || !strings.Contains(ok.body, "a=inactive\r\n") {
+		t.Errorf("200:\n%s", ok.body)
+	}
+	a.answered(ok)
+	a.ack()
+	again := w.caller.next("INVITE")
+	isAudio(t, again)
+	w.caller.reply(again, "200 OK", "", sdpOf("192.0.2.10", 5000, "", "8"))
+	w.caller.next("ACK")
+	x.answered(w.gw1.next("200 INVITE"))
+	x.ack()
+	if p, q := w.relay.leg(t, "a"), w.relay.leg(t, "b"); p.Remote != "203.0.113.30:7000" || q.Remote != "192.0.2.10:5000" || w.relay.kind() != "" {
+		t.Errorf("%q between %s and %s", w.relay.kind(), p.Remote, q.Remote)
+	}
+	if r := w.record(); !r.Fax.IsZero() {
+		t.Errorf("record %+v", r)
+	}
+	x.bye()
+	w.caller.reply(w.caller.next("BYE"), "200 OK", "", "")
+	w.gone()
 }

@@ -14,7 +14,7 @@ func TestWhatFindsNoRoomIsAnswered(t *testing.T) {
 	}
 	eventually(t, "the mailbox is full", func() bool { return w.caller.had("500 OPTIONS") > 0 })
 	k.b.other("BYE", "")
-	eventually(t, "the BYE found room", func() bool { return len(c.box) > mailboxSize-ownShare })
+	eventually(t, "the BYE found room", func() bool { return c.box.len() > mailboxSize-ownShare })
 	for _, m := range w.caller.seen {
 		if m.is("500 OPTIONS") && m.get("Retry-After") == "" {
 			t.Fatalf("when to come again is not said:\n%s", m.raw)

@@ -40,7 +40,7 @@ type claim struct {
 }
 
 func (cl *claim) answer(g *gift, code int) bool {
-	return cl.taker.hand(func() { cl.got(g, code) })
+	return cl.taker.postOwn(func() { cl.got(g, code) })
 }
 
 // claimDialog passes a claim to the call that has the dialog. False: we have no such dialog.
@@ -162,7 +162,7 @@ func (c *call) turnDown(g *gift) {
 // the one to whom it comes knows nothing of the fax.
 func (m Media) anew(at Media) Media {
 	m.Received, m.Audio = m.spoken()
-	m.Secure, m.Fax, m.Sealed = m.sealed(), false, false
+	m.Secure, m.Fax, m.Sealed = m.keyed(), false, false
 	m.Local, m.RTCP, m.Pass = at.Local, at.RTCP, false
 	m.TX, m.RX, m.Offered = Crypto{}, Crypto{}, nil
 	m.Remote, m.RemoteCt = at.Remote, at.RemoteCt

@@ -159,10 +159,39 @@ func (t *teller) referred(in, out sip.Message) {
 
 // first is the first header of a name; nil without one.
 func first(m sip.Message, name string) sip.Header {
-	if hs := m.GetHeaders(name); len(hs) > 0 {
-		return hs[0]
+	for _, h := range every(m) {
+		if isNamed(h, name) {
+			return h
+		}
 	}
 	return nil
+}
+
+// headers are all of a name; nil without any. The stack's own search makes lower case of every name it passes, and a call
+// asks some forty times, mostly for what is not there.
+func headers(m sip.Message, name string) (list []sip.Header) {
+	for _, h := range every(m) {
+		if isNamed(h, name) {
+			list = append(list, h)
+		}
+	}
+	return list
+}
+
+// every header of a message; sip.Message does not say that it can tell.
+func every(m sip.Message) []sip.Header {
+	switch m := m.(type) {
+	case *sip.Request:
+		return m.Headers()
+	case *sip.Response:
+		return m.Headers()
+	}
+	return nil // there is no third kind
+}
+
+func isNamed(h sip.Header, name string) bool {
+	n := h.Name()
+	return len(n) == len(name) && strings.EqualFold(n, name)
 }
 
 // write is one address with our host, extra standing inside its brackets. The number by which the caller is known gets the

@@ -77,8 +77,7 @@ func unpack(m editable) (carried, error) {
 	m.SetBody(body)
 	m.RemoveHeader("Content-Type")
 	if body != nil {
-		one := sip.ContentTypeHeader(contentSDP)
-		m.AppendHeader(&one)
+		m.AppendHeader(&typeSDP)
 	}
 	return found, nil
 }
@@ -90,7 +89,7 @@ func (f *carried) take(m sip.Message, head textproto.MIMEHeader, content []byte)
 	if inner == "" || len(id) > maxContentID || !isWire(id) || len(inner) != len(id)-2 || strings.ContainsAny(inner, `<>" `) {
 		return
 	}
-	for _, h := range m.GetHeaders(headerPlace) {
+	for _, h := range headers(m, headerPlace) {
 		for _, v := range splitValues(h.Value()) {
 			if uri, _, _ := strings.Cut(v, ";"); strings.EqualFold(unescape(uri), "<cid:"+inner+">") {
 				f.place, f.contentID, f.reference = content, id, strings.TrimSpace(uri)

@@ -20,7 +20,7 @@ const (
 // caller is hidden, or it signs keys of the media, which are ours now, it would be a lie and stays here.
 func (c *call) addIdentity(at *attempt, out *sip.Request, hidden bool) {
 	in := c.a.open.in.Req
-	list := in.GetHeaders(headerIdentity)
+	list := headers(in, headerIdentity)
 	if len(list) == 0 || !at.turn.trunk.Policy.Identity {
 		return
 	}

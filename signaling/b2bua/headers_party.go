@@ -20,7 +20,7 @@ type party struct {
 // number is left out, and counted once for the message.
 func (c *call) parties(m sip.Message, name string) (list []party) {
 	whole := true
-	for _, h := range m.GetHeaders(name) {
+	for _, h := range headers(m, name) {
 		value, ok := clean(h.Value())
 		if whole = whole && ok; !ok {
 			continue

@@ -20,7 +20,7 @@ func privacyOf(m sip.Message) privacy {
 
 // readPrivacy also tells of values that nobody here knows: one of them, as it came.
 func readPrivacy(m sip.Message) (p privacy, unknown string) {
-	for _, h := range m.GetHeaders(headerPrivacy) {
+	for _, h := range headers(m, headerPrivacy) {
 		for v := range strings.FieldsFuncSeq(h.Value(), func(r rune) bool { return strings.ContainsRune(";, \t", r) }) {
 			switch known := strings.ToLower(v); {
 			case !slices.Contains(privacies, known):

@@ -96,7 +96,7 @@ func (c *call) take(l *leg, in *guard.Inbound) {
 	case sip.OPTIONS:
 		c.decide(in, 200, c.b.capabilities)
 	default:
-		c.decide(in, 405, func(res *sip.Response) { res.AppendHeader(sip.NewHeader("Allow", allow)) })
+		c.decide(in, 405, func(res *sip.Response) { res.AppendHeader(allowHeader) })
 	}
 }
 
@@ -156,8 +156,7 @@ func (c *call) way(l *leg) *guard.Egress {
 	way := c.v.egress(tr, l.d.Peer, l.d.Server)
 	e := &way
 	l.egress = e
-	ctx, cancel := c.b.patience()
-	defer cancel()
+	ctx := c.b.patience()
 	if e.ServerName == "" && tr.Listener.Transport == config.TLSTransport { // the dialog was begun by the peer
 		if _, server, err := tr.Targets(ctx); err == nil {
 			e.ServerName = server

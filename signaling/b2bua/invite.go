@@ -36,7 +36,7 @@ func (c *call) invited(in *guard.Inbound) {
 	if err := c.respond(in, 100, nil); err != nil {
 		c.log.Debug("100 not sent", "error", err)
 	}
-	if !c.understood(in) || c.replacing(in.Req) || !c.routed() || !c.entered() {
+	if !c.understood(in) || c.replacing(in.Req) || !c.routed() || !c.faxRouted() || !c.entered() {
 		return
 	}
 	wait := c.v.cfg.SIP.Limits.RingTimeout
@@ -97,8 +97,7 @@ func (c *call) readOffer(l *leg, s *served, req *sip.Request) (Media, bool) {
 		c.rejectServed(l, s, 415, "the body is no SDP", func(res *sip.Response) { res.AppendHeader(sip.NewHeader("Accept", contentSDP)) })
 		return Media{}, false
 	}
-	ctx, cancel := c.b.patience()
-	defer cancel()
+	ctx := c.b.patience()
 	next, err := c.b.terms(l).readOffer(ctx, l.d.Media, req.Body())
 	if err != nil {
 		c.refuseOffer(l, s, err)

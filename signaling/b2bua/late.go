@@ -145,8 +145,7 @@ func (c *call) answerIn(l *leg, now Media, req *sip.Request) (Media, error) {
 	if len(req.Body()) == 0 || ct == nil || !isSDP(ct.Value()) {
 		return now, refuse(488, "the %s carries no answer", req.Method)
 	}
-	ctx, cancel := c.b.patience()
-	defer cancel()
+	ctx := c.b.patience()
 	return c.b.terms(l).answered(ctx, now, req.Body())
 }
 

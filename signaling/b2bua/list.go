@@ -36,25 +36,38 @@ type CallInfo struct {
 // snapshotInfo is what the call's goroutine shows of itself.
 type snapshotInfo = atomic.Pointer[CallInfo]
 
-// publish renews what Calls shows.
+// wasCall is what every call shows once it is over: Calls leaves it out.
+var wasCall = &CallInfo{Phase: Over.String()}
+
+// publish renews what Calls shows. The list of what was tried is not copied for it: see tried.
 func (c *call) publish() {
+	if c.phase == Over {
+		c.info.Store(wasCall)
+		return
+	}
 	r := &c.rec
 	i := &CallInfo{
 		ID: c.id, Phase: c.phase.String(), From: r.From, Route: r.Route, Emergency: r.Emergency,
 		Called: r.Called, CalledSent: r.CalledSent, Caller: r.Caller, CallerSent: r.CallerSent,
-		Tried: slices.Clone(r.Tried), Start: r.Start, Ring: r.Ring, Answer: r.Answer,
+		Tried: slices.Clip(r.Tried), Start: r.Start, Ring: r.Ring, Answer: r.Answer,
 	}
-	b := c.peer
-	if b == nil && c.try != nil {
-		b = c.try.leg
-	}
-	if b != nil {
+	c.triedShown = true
+	if b := c.far(); b != nil {
 		i.To, i.Address, i.SuiteB = b.d.Trunk, b.d.Peer.String(), suiteOf(&b.d.Media)
 	}
 	if c.session != nil {
 		i.Session, i.SuiteA = c.session.id, suiteOf(&c.a.d.Media)
 	}
 	c.info.Store(i)
+}
+
+// tried is an entry of the record's list that is to be changed. A list that was shown is copied first; what is added to it nobody sees
+// there.
+func (c *call) tried(index int) *TrunkTry {
+	if c.triedShown {
+		c.rec.Tried, c.triedShown = slices.Clone(c.rec.Tried), false
+	}
+	return &c.rec.Tried[index]
 }
 
 // suiteOf is what a peer seals with, once it said so.

@@ -55,12 +55,15 @@ func (c *call) openSession(tr *trunk.Trunk) error {
 	a.Network, a.Family = s.networks[0], c.b.family(s.networks[0], c.familyOf())
 	b := control.Leg{Name: legB, Network: s.networks[1], Family: c.b.family(s.networks[1], tr.Listener.Address.Addr())}
 	s.applied[1] = control.Leg{Name: legB}
+	kind := "" // rtp
+	if s.fax = c.a.d.Media.Fax; s.fax {
+		kind = kindFax
+	}
 	c.b.claim(s.id, c) // before it exists: whoever lists the relay's sessions meanwhile must find an owner
-	ctx, cancel := c.b.patience()
-	defer cancel()
+	ctx := c.b.patience()
 	st, err := c.b.o.Relay.Open(ctx, control.Open{
-		ID: s.id, Generation: s.gen, Owner: c.b.o.Node, Opaque: c.snapshot().Opaque(),
-		Streams: []control.Stream{{Name: streamAudio, Watch: &off, Legs: []control.Leg{a, b}}},
+		ID: s.id, Generation: s.gen, Owner: c.b.o.Node, Opaque: c.opaque(),
+		Streams: []control.Stream{{Name: streamAudio, Kind: kind, Watch: &off, Legs: []control.Leg{a, b}}},
 	})
 	if err != nil {
 		c.b.unclaim(s.id)
@@ -175,9 +178,8 @@ func (c *call) silence() error {
 func (c *call) update(stream control.Stream) error {
 	s := c.session
 	s.gen++
-	opaque := c.snapshot().Opaque()
-	ctx, cancel := c.b.patience()
-	defer cancel()
+	opaque := c.opaque()
+	ctx := c.b.patience()
 	_, err := c.b.o.Relay.Update(ctx, control.Update{
 		ID: s.id, Generation: s.gen, Opaque: &opaque, Streams: []control.Stream{stream},
 	})
@@ -195,8 +197,7 @@ func (c *call) closeSession() *control.SessionState {
 		return nil
 	}
 	c.session = nil
-	ctx, cancel := c.b.patience()
-	defer cancel()
+	ctx := c.b.patience()
 	st, err := c.b.o.Relay.CloseSession(ctx, control.Ref{ID: s.id})
 	c.b.unclaim(s.id)
 	if err == nil {

@@ -32,9 +32,17 @@ func (b *B2BUA) respond(in *guard.Inbound, code int, with func(*sip.Response)) e
 // addOurs adds what every request that opens or renews a dialog carries: our Contact and what we can do.
 func (c *call) addOurs(m sip.Message, tr *trunk.Trunk, listener string) {
 	c.addContact(m, listener)
-	m.AppendHeader(sip.NewHeader("Allow", allow))
-	m.AppendHeader(sip.NewHeader("Supported", supported(&tr.Policy)))
+	m.AppendHeader(allowHeader)
+	m.AppendHeader(supportedHeader(&tr.Policy))
 }
+
+// Headers that are the same in each message. Messages share them; nobody changes a header of a message.
+var (
+	allowHeader   = sip.NewHeader("Allow", allow)
+	allSupported  = sip.NewHeader("Supported", optionRel+", "+optionTimer+", "+optionReplaces)
+	someSupported = sip.NewHeader("Supported", optionTimer+", "+optionReplaces)
+	typeSDP       = sip.ContentTypeHeader(contentSDP)
+)
 
 // addContact adds our Contact: the listener's advertised host and port, and its transport. That is what peers know us by;
 // Teams wants our name there and never an address. We end every dialog ourselves, so there is no Record-Route of ours.
@@ -42,27 +50,36 @@ func (c *call) addContact(m sip.Message, listener string) {
 	m.AppendHeader(c.b.contact(listener))
 }
 
-func (b *B2BUA) contact(listener string) *sip.ContactHeader {
-	h := &sip.ContactHeader{}
-	uri := "sip:" + b.o.Stack.Contact(listener)
-	if err := sip.ParseUri(uri, &h.Address); err != nil {
-		b.log.Error("contact not usable", "listener", listener, "contact", uri, "error", err)
-	}
-	if t := b.o.Config.SIP.Listeners[listener].Transport; t != "" {
-		h.Address.UriParams.Add("transport", t)
-	}
-	return h
+// plate is what stands at a listener's door. It is made once, and shared by messages like the headers above.
+type plate struct {
+	host    string
+	contact *sip.ContactHeader
 }
 
-// host is how we are called in From and Warning on a listener: its advertised host.
-func (b *B2BUA) host(listener string) string {
-	return hostOf(b.o.Stack.Contact(listener))
+func (b *B2BUA) plate(listener string) *plate {
+	if p, ok := b.plates.Load(listener); ok {
+		return p.(*plate)
+	}
+	shown := b.o.Stack.Contact(listener)
+	p := &plate{host: hostOf(shown), contact: &sip.ContactHeader{}}
+	if err := sip.ParseUri("sip:"+shown, &p.contact.Address); err != nil {
+		b.log.Error("contact not usable", "listener", listener, "contact", shown, "error", err)
+	}
+	if t := b.o.Config.SIP.Listeners[listener].Transport; t != "" {
+		p.contact.Address.UriParams.Add("transport", t)
+	}
+	b.plates.Store(listener, p)
+	return p
 }
+
+func (b *B2BUA) contact(listener string) *sip.ContactHeader { return b.plate(listener).contact }
+
+// host is how we are called in From and Warning on a listener: its advertised host.
+func (b *B2BUA) host(listener string) string { return b.plate(listener).host }
 
 // setSDP puts a body of ours into a message.
 func setSDP(m sip.Message, body []byte) {
-	ct := sip.ContentTypeHeader(contentSDP)
-	m.AppendHeader(&ct)
+	m.AppendHeader(&typeSDP)
 	m.SetBody(body)
 }
 
@@ -112,7 +129,7 @@ func reasonSIP(code int, text string) []reason { return []reason{{protocolSIP, c
 // reasons reads the Reason headers of a message: protocols SIP and Q.850 with their causes, the rest is left out.
 func reasons(m sip.Message) []reason {
 	var list []reason
-	for _, h := range m.GetHeaders("Reason") {
+	for _, h := range headers(m, "Reason") {
 		for v := range strings.SplitSeq(h.Value(), ",") {
 			protocol, rest, _ := strings.Cut(v, ";")
 			r := reason{}
@@ -158,7 +175,7 @@ func q850(m sip.Message) int {
 
 // seconds reads a Retry-After; false without one. Comment and parameters are left out.
 func seconds(m sip.Message) (int, bool) {
-	hs := m.GetHeaders("Retry-After")
+	hs := headers(m, "Retry-After")
 	if len(hs) == 0 {
 		return 0, false
 	}

@@ -113,7 +113,7 @@ func (t terms) switchedOff(now Media, s *sdp.Session) (Media, error) {
 	now.hear(s, at)
 	now.Slot, now.Offered = at, nil
 	now.Theirs, now.Wants = sdp.Inactive, sdp.Inactive
-	now.Secure, now.Fax, now.Sealed = now.sealed(), false, false
+	now.Secure, now.Fax, now.Sealed = now.keyed(), false, false
 	return now, nil
 }
 

@@ -27,6 +27,6 @@ func (b *B2BUA) options(in *guard.Inbound) {
 // capabilities are the headers of a 200 to OPTIONS (RFC 3261 section 11.2).
 func (b *B2BUA) capabilities(res *sip.Response) {
 	res.AppendHeader(sip.NewHeader("Accept", contentSDP))
-	res.AppendHeader(sip.NewHeader("Allow", allow))
+	res.AppendHeader(allowHeader)
 	res.AppendHeader(sip.NewHeader("Supported", strings.Join(Extensions(), ", ")))
 }

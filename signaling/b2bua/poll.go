@@ -39,8 +39,7 @@ func (b *B2BUA) poll() {
 
 // pingTrunk sends one OPTIONS, and another one to the next address if the first does not answer.
 func (b *B2BUA) pingTrunk(tr *trunk.Trunk) {
-	ctx, cancel := b.patience()
-	defer cancel()
+	ctx := b.patience()
 	addrs, server, err := tr.Targets(ctx)
 	if err != nil {
 		b.missed(tr, err)

@@ -76,7 +76,7 @@ func (p *proof) headers() (list []sip.Header) {
 
 // values are those of every header of a name.
 func values(m sip.Message, name string) (list []string) {
-	for _, h := range m.GetHeaders(name) {
+	for _, h := range headers(m, name) {
 		list = append(list, h.Value())
 	}
 	return list

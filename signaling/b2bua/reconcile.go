@@ -87,8 +87,7 @@ func (c *call) lostSession(id string) {
 	if s == nil || s.id != id || c.phase == Over {
 		return
 	}
-	ctx, cancel := c.b.patience()
-	defer cancel()
+	ctx := c.b.patience()
 	_, err := c.b.o.Relay.Update(ctx, control.Update{ID: id, Generation: s.gen}) // the same generation changes nothing
 	if control.CodeOf(err) != control.CodeNotFound {
 		return
@@ -105,16 +104,15 @@ func (b *B2BUA) sweepLater(session string) {
 	}
 }
 
-// sweep tries again and again, until Close.
+// sweep tries again and again, until Close, and sends workers home that are not needed.
 func (b *B2BUA) sweep() {
 	tick := time.NewTicker(b.t.Sweep)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			ctx, cancel := b.patience()
-			b.sweepOnce(ctx)
-			cancel()
+			b.sweepOnce(b.patience())
+			b.crew.thin(false)
 		case <-b.stop:
 			return
 		}

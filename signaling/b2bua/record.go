@@ -1,7 +1,10 @@
 package b2bua
 
 import (
+	"context"
 	"encoding/json"
+	"log/slog"
+	"slices"
 	"time"
 
 	"tandem/internal/control"
@@ -42,7 +45,7 @@ type CallRecord struct {
 	Start  time.Time `json:"start"` // the INVITE
 	Ring   time.Time `json:"ring,omitzero"`
 	Answer time.Time `json:"answer,omitzero"`
-	Fax    time.Time `json:"fax,omitzero"` // T.38 took the place of the audio, the first time; not of a call that went past the relay
+	Fax    time.Time `json:"fax,omitzero"` // T.38 took the place of the audio, the first time, or began the call
 	End    time.Time `json:"end"`
 
 	Code  int    `json:"code"`            // final status of the INVITE towards the caller; 200 for every answered call
@@ -97,12 +100,16 @@ type MediaRecord struct {
 // complete finishes the record and hands it over.
 func (c *call) complete(code int, by, why string, final *control.SessionState) {
 	r := &c.rec
-	if !r.Answer.IsZero() {
+	if r.Answer.IsZero() {
+		r.Fax = time.Time{} // an offer that came to nothing
+	} else {
 		code = 200 // what the caller got; by and why tell how it ended
 	}
 	r.End, r.Code, r.By, r.Why = c.b.o.Now(), code, by, why
 	c.noteMedia(final)
-	c.log.Info("call", r.attributes()...)
+	if c.log.Enabled(context.Background(), slog.LevelInfo) {
+		c.log.Info("call", r.attributes()...)
+	}
 	if m := c.b.o.Metrics; m != nil {
 		m.Call(r.From, r.To, code)
 	}
@@ -118,6 +125,7 @@ func (c *call) noteMedia(final *control.SessionState) {
 		return
 	}
 	for _, s := range final.Streams {
+		c.rec.Media = slices.Grow(c.rec.Media, len(s.Legs))
 		for i := range s.Legs {
 			m := mediaRecord(&s.Legs[i])
 			switch {

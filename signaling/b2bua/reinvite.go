@@ -91,8 +91,8 @@ func (c *call) applyBoth(l *leg, m *Media, o *leg, om *Media) error {
 	} else {
 		err = c.apply(om, m, l, answered)
 	}
-	if err == nil && m.Fax && om.Fax && c.rec.Fax.IsZero() {
-		c.rec.Fax = c.b.o.Now()
+	if err == nil {
+		c.noteFax(m, om)
 	}
 	return err
 }

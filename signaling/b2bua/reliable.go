@@ -100,7 +100,7 @@ func (c *call) sendProvisional(p provisional, with func(*sip.Response)) *sip.Res
 	in := c.a.open.in
 	res := in.Response(p.code, reasonPhrase(p.code))
 	c.addContact(res, in.Listener)
-	res.AppendHeader(sip.NewHeader("Allow", allow))
+	res.AppendHeader(allowHeader)
 	c.addHeard(c.a, res)
 	if with != nil {
 		with(res)

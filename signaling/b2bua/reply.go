@@ -114,8 +114,7 @@ func (c *call) rings(at *attempt, res *sip.Response) {
 // connect takes a peer's answer to our offer: both legs' media are agreed, the relay is told, and the body for the caller
 // returned.
 func (c *call) connect(at *attempt, answer []byte, final bool) ([]byte, error) {
-	ctx, cancel := c.b.patience()
-	defer cancel()
+	ctx := c.b.patience()
 	b := at.leg
 	if at.proposed.Pass {
 		nb, err := at.proposed.passedBody(answer)
@@ -192,7 +191,8 @@ func (c *call) answer(at *attempt, res *sip.Response) {
 	c.timers.stop(c.ring)
 	c.phase = Answered
 	c.rec.Answer = c.b.o.Now()
-	t := &c.rec.Tried[at.index]
+	c.noteFax(&c.a.d.Media, &l.d.Media)
+	t := c.tried(at.index)
 	t.Code, t.End = res.StatusCode, c.rec.Answer
 	c.rec.To, c.rec.CallIDB, c.rec.Cause = l.trunk.Name, l.d.CallID, 0
 	l.trunk.Connected()

@@ -134,14 +134,18 @@ const opaqueText = 192
 // with a leg {"trunk":"","call_id":"","local_tag":"","remote_tag":""}. The relay is told of each step of a call, so this is
 // written without reflection.
 func (s *State) Opaque() string {
+	return writeOpaque(s.ID, s.Phase, s.Called, s.Caller, &s.A, &s.B)
+}
+
+func writeOpaque(id string, phase Phase, called, caller string, x, y *Dialog) string {
 	const usual = 512 // bytes
 	b := make([]byte, 0, usual)
-	b = appendText(append(b, `{"id":`...), s.ID)
-	b = appendText(append(b, `,"phase":`...), s.Phase.String())
-	b = appendText(append(b, `,"called":`...), clip(s.Called, opaqueText))
-	b = appendText(append(b, `,"caller":`...), clip(s.Caller, opaqueText))
-	b = s.A.appendOpaque(append(b, `,"a":`...))
-	b = s.B.appendOpaque(append(b, `,"b":`...))
+	b = appendText(append(b, `{"id":`...), id)
+	b = appendText(append(b, `,"phase":`...), phase.String())
+	b = appendText(append(b, `,"called":`...), clip(called, opaqueText))
+	b = appendText(append(b, `,"caller":`...), clip(caller, opaqueText))
+	b = x.appendOpaque(append(b, `,"a":`...))
+	b = y.appendOpaque(append(b, `,"b":`...))
 	return string(append(b, '}'))
 }
 

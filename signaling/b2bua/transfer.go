@@ -125,6 +125,7 @@ func (c *call) dial(x *transfer, in *guard.Inbound, to target) int {
 		open: &served{in: &guard.Inbound{Req: invite, Listener: in.Listener, Source: in.Source}, late: true}}
 	n.a.d = Dialog{Trunk: x.keep.trunk.Name, UAS: true, LocalTag: id, CallID: x.keep.d.CallID, Peer: x.keep.d.Peer,
 		Media: Media{Received: body, Audio: audio, Origin: c.b.origin(), Theirs: sdp.Sendrecv}}
+	n.begins(n.dialled)
 	if int(c.b.active.Add(1)) > c.b.limit() || !c.b.enter(n) {
 		c.b.active.Add(-1)
 		c.b.count(DropLimit)
@@ -132,7 +133,7 @@ func (c *call) dial(x *transfer, in *guard.Inbound, to target) int {
 	}
 	n.counted = true
 	x.to = n
-	c.b.work.Go(func() { n.run(n.dialled) })
+	c.b.employ(n)
 	return 0
 }
 
@@ -207,7 +208,7 @@ func (c *call) release(x *transfer, to *call, tries int) {
 	case !gone && !x.keep.idle() && tries > 0:
 		c.timers.after(idleWait, func() { c.release(x, to, tries-1) })
 		return
-	case gone, !x.keep.idle(), !c.give(x.keep, to, func(g *gift) bool { return to.hand(func() { to.moveIn(g) }) }):
+	case gone, !x.keep.idle(), !c.give(x.keep, to, func(g *gift) bool { return to.postOwn(func() { to.moveIn(g) }) }):
 		to.postOwn(func() { to.moveIn(nil) })
 		if !gone {
 			c.transferFailed(x, 491)

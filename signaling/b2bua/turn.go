@@ -29,7 +29,7 @@ type turn struct {
 	addrs  []netip.AddrPort // the first is being tried, the others are left
 	server string           // name for TLS
 	least  time.Duration    // Min-SE of a 422: the INVITE is repeated with it, once
-	plain  bool             // no SRTP any more: srtp: optional, and the peer refused it
+	plain  bool             // no SRTP in the offer: the trunk has none, the peer refused it (srtp: optional), or the call begins with a fax
 	wait   time.Duration    // how long the trunk may take to send an 18x
 	until  time.Time        // and when that is over
 	silent int              // addresses that used up their part of it
@@ -86,9 +86,7 @@ func (c *call) begin(hop route.Hop) bool {
 		c.skip(hop, "its media network differs from that of the early media already sent to the caller")
 		return false
 	}
-	ctx, cancel := c.b.patience()
-	addrs, server, err := tr.Targets(ctx)
-	cancel()
+	addrs, server, err := tr.Targets(c.b.patience())
 	if err != nil {
 		c.skip(hop, err.Error())
 		c.last, c.said, c.rec.Cause = 504, nil, 0
@@ -100,7 +98,7 @@ func (c *call) begin(hop route.Hop) bool {
 		return false
 	}
 	t := &turn{
-		hop: hop, trunk: tr, place: p, server: server, plain: !mayBeSecure(&tr.Policy),
+		hop: hop, trunk: tr, place: p, server: server, plain: !mayBeSecure(&tr.Policy) || c.a.d.Media.Fax,
 		addrs: addrs[:min(len(addrs), maxAddresses)], wait: tr.Policy.Failover.Timeout,
 	}
 	if t.wait <= 0 {

@@ -2,6 +2,8 @@ package b2bua
 
 import (
 	"context"
+	"slices"
+	"sync/atomic"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -19,6 +21,7 @@ type Stack interface {
 type uac struct {
 	c         *call
 	l         *leg
+	invite    bool
 	way       guard.Egress
 	req       *sip.Request // kept for a repetition; nil where no challenge can be answered
 	proof     proof
@@ -26,17 +29,33 @@ type uac struct {
 	tx        guard.ClientTx // nil: nothing was sent
 	cancelled bool
 	done      bool // a final response or an error came
+	ear       *ear // of the transaction that it has now
 }
+
+// ear is all that a transaction holds of a call. An INVITE's lives for half a minute after its answer, and most calls that
+// fail do not live half as long: the call takes the ear away from it at its end.
+type ear struct{ u atomic.Pointer[uac] }
+
+// hear is the stack's handler.
+func (e *ear) hear(res *sip.Response, err error) {
+	if u := e.u.Load(); u != nil {
+		u.c.postOwn(func() { u.event(res, err) })
+	}
+}
+
+// deafen lets nothing through any more.
+func (u *uac) deafen() { u.ear.u.Store(nil) }
 
 // send hands a request of a leg to the stack. What comes back returns through the mailbox: on gets each response, and at the
 // end an error if there was no final one. A challenge is answered here and never seen by on, as long as it can be answered.
 func (c *call) send(l *leg, e *guard.Egress, req *sip.Request, on func(*sip.Response, error)) *uac {
-	u := &uac{c: c, l: l, way: *e, on: on}
+	u := &uac{c: c, l: l, invite: req.IsInvite(), way: *e, on: on}
 	if c.v.selves[l.trunk.Name] != nil {
 		u.req = req
 	}
 	if req.IsInvite() {
 		l.proof = nil
+		c.invites = append(slices.DeleteFunc(c.invites, (*uac).forgotten), u)
 	}
 	c.waiting++
 	u.launch(req)
@@ -45,9 +64,12 @@ func (c *call) send(l *leg, e *guard.Egress, req *sip.Request, on func(*sip.Resp
 
 // launch starts the transaction.
 func (u *uac) launch(req *sip.Request) {
-	tx, err := u.c.b.o.Stack.Request(context.Background(), req, u.way, func(res *sip.Response, err error) {
-		u.c.postOwn(func() { u.event(res, err) })
-	})
+	if u.ear != nil {
+		u.deafen()
+	}
+	u.ear = &ear{}
+	u.ear.u.Store(u)
+	tx, err := u.c.b.o.Stack.Request(context.Background(), req, u.way, u.ear.hear)
 	if err != nil {
 		u.c.postOwn(func() { u.event(nil, err) })
 		return
@@ -70,7 +92,23 @@ func (u *uac) event(res *sip.Response, err error) {
 		u.done, u.req = true, nil
 		u.c.waiting--
 	}
+	if u.done && !(u.invite && res != nil && res.StatusCode < 300) { // only a 2xx to an INVITE may come again
+		u.deafen()
+	}
 	u.on(res, err)
+}
+
+// forgotten reports a request whose transaction is over: nothing more can come.
+func (u *uac) forgotten() bool {
+	if u.tx == nil || u.ear.u.Load() == nil {
+		return u.done
+	}
+	select {
+	case <-u.tx.Done():
+		return u.done
+	default:
+		return false
+	}
 }
 
 // prove repeats the request with the answer to a challenge: the next CSeq number, the same Call-ID and tags (RFC 3261
