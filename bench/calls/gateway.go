@@ -2,6 +2,7 @@ package calls
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 
 	"tandem/bench/rig"
@@ -41,6 +42,18 @@ type Books struct {
 	Goroutines map[string]int
 	Heap       map[string]uint64 // bytes of objects, garbage included
 }
+
+// Standing is what is up at a moment.
+type Standing struct{ Calls, Sessions int }
+
+func (s Standing) String() string {
+	return fmt.Sprintf("%d calls and %d media sessions", s.Calls, s.Sessions)
+}
+
+// standing leaves out what is not told.
+func (b *Books) standing() Standing { return Standing{max(0, b.Calls), b.Sessions} }
+
+func (b *Books) busy() bool { return b.standing() != Standing{} }
 
 // Scene is where the parties are.
 type Scene struct {

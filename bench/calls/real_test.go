@@ -53,7 +53,7 @@ func carry(t *testing.T, g Gateway, s Scene) {
 		for _, p := range g.Parts() {
 			pids = append(pids, sessionOf(p.Process.PID())...)
 		}
-		o, err := offer(t.Context(), s, g, 20, 2*time.Second)
+		o, err := offer(t.Context(), s, g, 20, 2*time.Second, settle)
 		if err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ type Result struct {
 	Rival      *Measures         `json:"rival,omitempty"`
 	Ratio      *Ratio            `json:"ratio,omitempty"` // Tandem to rival
 	Rounds     int               `json:"rounds"`
+	Unfinished string            `json:"unfinished,omitempty"` // why the comparison ended early: numbers are of what was done by then
 	Notes      []string          `json:"notes,omitempty"`
 	Conditions report.Conditions `json:"conditions"`
 }
@@ -25,12 +26,17 @@ type Measures struct {
 	Version     string             `json:"version"`
 	MaxCPS      float64            `json:"cps_max"`  // highest rate without a failed call
 	Searched    bool               `json:"searched"` // false: cps_max is the rate that was asked for, if it was carried
+	Verified    bool               `json:"verified"` // in every round cps_max held for as long as a run, not only for a step
 	CPUPer1000  float64            `json:"cpu_s_per_1000"`
 	RSS         float64            `json:"rss_mb"` // the most; memory that processes share counts once
 	P50         float64            `json:"setup_p50_ms"`
 	P99         float64            `json:"setup_p99_ms"`
 	Failed      int                `json:"failed"`
-	Rate        float64            `json:"rate"` // calls a second of the runs that cpu, memory and set-up are of
+	Rate        float64            `json:"rate"`               // calls a second of the runs that cpu, memory and set-up are of
+	Held        bool               `json:"held"`               // in every round that rate was carried
+	Why         string             `json:"not_held,omitempty"` // why not, of the first round that says
+	Began       float64            `json:"began"`              // calls a second that sipp really began, the least of the rounds
+	AtOnce      int                `json:"calls_at_once"`      // the most that the calling sipp had
 	Calls       int                `json:"calls"`
 	Resent      int                `json:"retransmitted"`
 	RSSPerCPS   float64            `json:"rss_mb_per_cps"`
@@ -46,6 +52,7 @@ type Measures struct {
 
 // Ratio is Tandem's figure divided by the rival's: median and range over the rounds.
 type Ratio struct {
+	Carried  bool        `json:"carried"` // both carried the rate that CPU is compared at; if not, CPU is of calls that failed or came late
 	CPU      float64     `json:"cpu"`
 	CPURange *[2]float64 `json:"cpu_range,omitempty"`
 	CPS      float64     `json:"cps"`
@@ -58,20 +65,7 @@ const receiving = "kernel receive thread"
 func (o *Options) result(sides []*contender) *Result {
 	r := &Result{Rounds: o.Rounds, Measures: o.measures(sides[0])}
 	for _, s := range sides {
-		for _, f := range s.found {
-			if f.limit != "" {
-				r.note(fmt.Sprintf("%s may carry more than its highest rate says: %s", s.gateway.Name(), f.limit))
-				break
-			}
-		}
-		for i := range s.rounds {
-			if limit := s.rounds[i].limit(); limit != "" {
-				r.note(fmt.Sprintf("%s, round %d: %s", s.gateway.Name(), i+1, limit))
-			}
-			if problem := s.rounds[i].Problem; problem != "" {
-				r.note(fmt.Sprintf("%s, round %d: %d calls failed: %s", s.gateway.Name(), i+1, s.rounds[i].Failed, problem))
-			}
-		}
+		r.noteAll(s)
 		if o.Quick && s.found != nil {
 			r.note("highest rates held for " + quickStep.String() + " only")
 		}
@@ -82,11 +76,46 @@ func (o *Options) result(sides []*contender) *Result {
 	rival := o.measures(sides[1])
 	r.Rival = &rival
 	cpu, cps := quotients(r.EachCPU, rival.EachCPU), quotients(r.EachCPS, rival.EachCPS)
-	r.Ratio = &Ratio{CPU: report.Median(cpu), CPURange: report.Range(cpu), CPS: report.Median(cps), CPSRange: report.Range(cps)}
+	r.Ratio = &Ratio{Carried: r.Held && rival.Held, CPU: report.Median(cpu), CPURange: report.Range(cpu), CPS: report.Median(cps), CPSRange: report.Range(cps)}
 	if cps == nil && rival.MaxCPS > 0 {
 		r.Ratio.CPS = r.MaxCPS / rival.MaxCPS
 	}
 	return r
+}
+
+// noteAll says what a reader must know of a side beside its numbers.
+func (r *Result) noteAll(s *contender) {
+	name := s.gateway.Name()
+	for i, f := range s.found {
+		if f.cut != "" {
+			held := "held for a step only"
+			if f.verified {
+				held = "held for a run"
+			}
+			r.note(fmt.Sprintf("%s, round %d: the search ended %s; %.0f calls/s %s", name, i+1, f.cut, f.rate, held))
+		}
+	}
+	if i := slices.IndexFunc(s.found, func(f found) bool { return f.limit != "" }); i >= 0 {
+		r.note(fmt.Sprintf("%s may carry more than its highest rate says: %s", name, s.found[i].limit))
+	}
+	for _, what := range s.oddities {
+		r.note(fmt.Sprintf("%s, %s", name, what))
+	}
+	for i := range s.rounds {
+		out := &s.rounds[i]
+		for _, what := range []string{out.doubt(), ifAny("not carried: ", out.fault()), out.leftover(), out.Farewell} {
+			if what != "" {
+				r.note(fmt.Sprintf("%s, round %d: %s", name, i+1, what))
+			}
+		}
+	}
+}
+
+func ifAny(before, text string) string {
+	if text == "" {
+		return ""
+	}
+	return before + text
 }
 
 func (r *Result) note(text string) {
@@ -120,12 +149,19 @@ func (o *Options) measures(s *contender) Measures {
 		P50: median(func(o *Outcome) float64 { return o.P50 }), P99: median(func(o *Outcome) float64 { return o.P99 }),
 		LoadPercent: median(func(o *Outcome) float64 { return o.Load }), StealMS: median(func(o *Outcome) float64 { return o.Steal.Seconds() * 1000 }),
 	}
-	carried := len(s.rounds) > 0
+	m.Held = len(s.rounds) > 0
 	for i := range s.rounds {
 		out := &s.rounds[i]
 		m.Rate, m.Calls, m.Failed, m.Resent = out.Rate, m.Calls+out.Calls, m.Failed+out.Failed, m.Resent+out.Resent
 		m.EachCPU = append(m.EachCPU, out.PerThousand())
-		carried = carried && out.held()
+		if i == 0 || out.Began < m.Began {
+			m.Began = out.Began
+		}
+		m.AtOnce = max(m.AtOnce, out.AtOnce)
+		m.Held = m.Held && out.held()
+		if m.Why == "" {
+			m.Why = out.fault()
+		}
 		if m.Problem == "" {
 			m.Problem = out.Problem
 		}
@@ -139,7 +175,8 @@ func (o *Options) measures(s *contender) Measures {
 	}
 	if m.Searched {
 		m.MaxCPS = report.Median(m.EachCPS)
-	} else if carried {
+		m.Verified = !slices.ContainsFunc(s.found, func(f found) bool { return !f.verified })
+	} else if m.Held {
 		m.MaxCPS = m.Rate
 	}
 	for _, f := range s.found {
@@ -170,9 +207,19 @@ func (r *Result) Table() string {
 		if !m.Searched {
 			return "not searched"
 		}
+		if !m.Verified {
+			return fmt.Sprintf("%.0f, for a short while", m.MaxCPS)
+		}
 		return fmt.Sprintf("%.0f", m.MaxCPS)
 	})
 	line("at an offered rate of, calls/s", func(m *Measures) string { return fmt.Sprintf("%.0f", m.Rate) })
+	line("calls/s that sipp began (calls at once)", func(m *Measures) string { return fmt.Sprintf("%.0f (%d)", m.Began, m.AtOnce) })
+	line("carried", func(m *Measures) string {
+		if m.Held {
+			return "yes"
+		}
+		return ifAny("no: ", strings.NewReplacer("|", "/", "\n", " ").Replace(m.Why))
+	})
 	line("CPU-seconds per 1,000 calls", func(m *Measures) string { return fmt.Sprintf("%.3f", m.CPUPer1000) })
 	line("of these", func(m *Measures) string {
 		var parts []string
@@ -192,12 +239,18 @@ func (r *Result) Table() string {
 // below is what stands under the table.
 func (r *Result) below() string {
 	var b strings.Builder
+	if r.Unfinished != "" {
+		fmt.Fprintf(&b, "\n**Not finished**: %s. The figures are of what was done by then.\n", r.Unfinished)
+	}
 	if r.Ratio != nil {
 		fmt.Fprintf(&b, "\n%s against %s, median and range over the rounds: CPU per call **%.2f x**%s", r.Name, r.Rival.Name, r.Ratio.CPU, between(r.Ratio.CPURange))
 		if r.Searched {
 			fmt.Fprintf(&b, ", highest rate **%.2f x**%s", r.Ratio.CPS, between(r.Ratio.CPSRange))
 		}
 		b.WriteString(".\n")
+		if !r.Ratio.Carried {
+			b.WriteString("**CPU is not comparable**: the rate was not carried by both in every round.\n")
+		}
 	}
 	if rest := r.Rest; rest != nil {
 		what := "goroutines and heap were back"

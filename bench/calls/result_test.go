@@ -3,8 +3,10 @@ package calls
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -52,10 +54,10 @@ func TestTheResultIsOfMediansAndOfRatiosWithinARound(t *testing.T) {
 	if r.Failed != 0 || r.Rival.Failed != 2 || r.RSS != 50 || r.Calls != 3000 || r.RSSPerCPS != 0.5 {
 		t.Errorf("%+v", r)
 	}
-	if len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "rival may carry more") {
+	if len(r.Notes) != 2 || !strings.Contains(r.Notes[0], "rival may carry more") || !strings.Contains(r.Notes[1], "rival, round 2: not carried: 2 of 1000") {
 		t.Errorf("notes %q", r.Notes)
 	}
-	for _, part := range []string{"tandem | rival", "| 100 | 100 |", "4.000 | 8.000", "2 of 3000", "**0.50 x** (0.50 to 0.50)", "**1.00 x** (0.50 to 4.00)"} {
+	for _, part := range []string{"tandem | rival", "100, for a short while | 100, for a short while |", "| yes | no: 2 of 1000 calls failed", "100 (0)", "4.000 | 8.000", "2 of 3000", "**0.50 x** (0.50 to 0.50)", "**1.00 x** (0.50 to 4.00)", "CPU is not comparable"} {
 		if !strings.Contains(r.Table(), part) {
 			t.Errorf("the table lacks %q:\n%s", part, r.Table())
 		}
@@ -93,16 +95,111 @@ func TestACallWithoutAMediaSessionVoidsTheRun(t *testing.T) {
 		o    Outcome
 		says string
 	}{
-		"all have one":     {Outcome{Calls: 10, Opened: 10, Left: Books{Calls: -1}}, ""},
-		"one has none":     {Outcome{Calls: 10, Opened: 9}, "9 media sessions were opened for 10 calls"},
-		"one stands":       {Outcome{Calls: 10, Opened: 10, Left: Books{Sessions: 1}}, "1 media sessions stand"},
-		"a call stands":    {Outcome{Calls: 10, Opened: 10, Left: Books{Calls: 1}}, "1 calls"},
-		"some were failed": {Outcome{Calls: 10, Failed: 2, Opened: 8}, ""},
+		"all have one":      {Outcome{Calls: 10, Opened: 10, Left: Books{Calls: -1}}, ""},
+		"one has none":      {Outcome{Calls: 10, Opened: 9}, "9 media sessions were opened for 10 calls"},
+		"one stands":        {Outcome{Calls: 10, Opened: 10, Stood: Standing{Sessions: 1}}, "1 media sessions stand"},
+		"a call stands":     {Outcome{Calls: 10, Opened: 10, Stood: Standing{Calls: 1}}, "1 calls"},
+		"it was overloaded": {Outcome{Calls: 10, Opened: 12, P99: 6248, Stood: Standing{Calls: 1}}, ""},
+		"some were failed":  {Outcome{Calls: 10, Failed: 2, Opened: 8}, ""},
 	} {
 		err := c.o.prove(&fake{name: "tandem"})
 		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestWhatAnOverloadLeavesIsWaitedForAndNamed(t *testing.T) {
+	standing := Books{Opened: 9, Calls: 129, Sessions: 128}
+	for name, c := range map[string]struct {
+		until time.Duration // that calls stand
+		mute  bool          // it does not answer
+		took  time.Duration // at most
+		stood Standing
+		left  string
+		broke string
+	}{
+		"nothing stands":         {0, false, 0, Standing{}, "", ""},
+		"for a moment":           {time.Second, false, 2 * time.Second, Standing{}, "", ""},
+		"until timers give up":   {32 * time.Second, false, 33 * time.Second, Standing{129, 128}, "", ""},
+		"for ever":               {time.Hour, false, 37 * time.Second, Standing{129, 128}, "129 calls and 128 media sessions stand 36s after", ""},
+		"it never answers":       {time.Hour, true, 37 * time.Second, Standing{}, "", "did not say what stands"},
+		"it answers after a bit": {20 * time.Second, true, 21 * time.Second, Standing{}, "", ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := &standingFake{until: time.Now().Add(c.until), standing: standing, mute: c.mute}
+			o, began := Outcome{P99: 6248}, time.Now()
+			if err := o.settle(t.Context(), g, Books{Opened: 2}, drained); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took > c.took || o.Stood != c.stood || !strings.Contains(o.leftover(), c.left) || (c.left == "") != (o.leftover() == "") ||
+				!strings.Contains(o.Broke, c.broke) || (c.broke == "") != (o.Broke == "") || c.broke == "" && o.Opened != 7 {
+				t.Errorf("%s: %+v after %s, left %q", name, o, took, o.leftover())
+			}
+		})
+	}
+}
+
+// standingFake has calls up until a moment; a mute one says nothing until then.
+type standingFake struct {
+	fake
+	until    time.Time
+	standing Books
+	mute     bool
+}
+
+func (f *standingFake) Books(context.Context) (Books, error) {
+	switch {
+	case !time.Now().Before(f.until):
+		return Books{Opened: f.standing.Opened, Calls: -1}, nil
+	case f.mute:
+		return Books{}, errors.New("timeout")
+	}
+	return f.standing, nil
+}
+
+func TestAnUnfinishedComparisonShowsWhatItHas(t *testing.T) {
+	o := Options{Rounds: 3}
+	ours := &contender{gateway: &fake{name: "tandem"}, found: []found{{rate: 1238, verified: true}, {rate: 1100, cut: "after 5m0s: there was no time left"}}}
+	rival := &contender{gateway: &fake{name: "rival"}, found: []found{{rate: 619, verified: true}}, oddities: []string{"offered 900 calls/s: kamailio ended during the run"}}
+	if r := o.unfinished([]*contender{ours, {gateway: &fake{name: "rival"}}}, errors.New("x")); r != nil {
+		t.Errorf("a side without anything: %+v", r)
+	}
+	r := o.unfinished([]*contender{ours, rival}, errors.New("rival does not start"))
+	raw, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Unfinished != "rival does not start" || r.MaxCPS != 1169 || r.Rival.MaxCPS != 619 || r.Ratio.CPS != 2 || r.Verified || !r.Rival.Verified || r.Held {
+		t.Errorf("%s", raw)
+	}
+	text := r.Table() + string(raw)
+	for _, part := range []string{"**Not finished**: rival does not start", "round 2: the search ended after 5m0s", "1100 calls/s held for a step only", "kamailio ended during the run", `"unfinished":"rival`} {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q is missing in:\n%s", part, text)
+		}
+	}
+}
+
+func TestBothAreComparedAtNineTenthsOfTheLowerRate(t *testing.T) {
+	sides := []*contender{{found: []found{{rate: 1000}, {rate: 1300}, {rate: 1200}}}, {found: []found{{rate: 500}, {rate: 900}, {rate: 700}}}}
+	if rate := (&Options{}).equalRate(sides); rate != 630 {
+		t.Errorf("%v calls/s", rate)
+	}
+	if rate := (&Options{Rate: 1500}).equalRate(sides); rate != 1500 {
+		t.Errorf("%v calls/s, asked for 1500", rate)
+	}
+}
+
+func TestASearchHasTimeForWhatIsUsual(t *testing.T) {
+	for _, o := range []Options{{Rounds: 1, Quick: true}, {Rounds: 3, For: 10 * time.Second}, {Rounds: 5, For: time.Minute}} {
+		one := o.within(1) / time.Duration(o.Rounds)
+		if p := o.plan(); one < 15*(p.step+around)+failTries*p.verify || one > 12*time.Minute {
+			t.Errorf("%+v: %s a search", o, one)
+		}
+	}
+	if o := (Options{Within: time.Hour, Rounds: 3}); o.within(2) != time.Hour {
+		t.Errorf("%s", o.within(2))
 	}
 }
 
@@ -126,6 +223,7 @@ func TestWhatCannotBeMeasuredIsRefused(t *testing.T) {
 	for says, o := range map[string]Options{
 		"0 rounds":     {For: time.Second},
 		"a rate of -1": {Rounds: 1, Rate: -1, For: time.Second},
+		"within -1s":   {Rounds: 1, For: time.Second, Within: -time.Second},
 		"runs of 1ms":  {Rounds: 1, For: time.Millisecond},
 	} {
 		if _, err := Compare(t.Context(), o, nil, nil); err == nil || !strings.Contains(err.Error(), says) {

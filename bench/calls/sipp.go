@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,11 +35,11 @@ const (
 	socketBuffer = 4 << 20 // bytes: what the kernel gives at most; sipp's own 64 KB overflow within 20 ms
 	timerTick    = 1       // ms between two looks at what is due: by default sipp sends calls in bursts of 10 ms
 	listenLimit  = 5 * time.Second
-	goodbye      = 3 * time.Second  // for the called sipp to end: its calls stay half a second after their BYE
 	crowded      = 15_000           // calls at once: never the limit of a rate that is carried; sipp wants a descriptor for each
 	recvLimit    = 10 * time.Second // for any message that a call waits for: a refusal is one that does not come
 	complained   = 300              // bytes of a complaint
 	mostBatch    = 200              // sipp's own default
+	rowEvery     = "250ms"          // between two rows of sipp's: how well it is known when it began its calls
 )
 
 // sipp is one that runs on the load's CPU.
@@ -75,7 +76,7 @@ func playSipp(ctx context.Context, place *rig.Place, at netip.AddrPort, scenario
 	common := []string{
 		"-sf", "scenario.xml", "-i", at.Addr().String(), "-p", strconv.Itoa(int(at.Port())), "-t", "u1", "-nostdin",
 		"-timer_resol", strconv.Itoa(timerTick), "-buff_size", strconv.Itoa(socketBuffer), "-l", strconv.Itoa(crowded),
-		"-trace_stat", "-stf", "stat.csv", "-fd", "1", "-trace_err", "-error_file", "errors", "-deadcall_wait", "0", "-default_behaviors", "all,-abortunexp",
+		"-trace_stat", "-stf", "stat.csv", "-fd", rowEvery, "-trace_err", "-error_file", "errors", "-deadcall_wait", "0", "-default_behaviors", "all,-abortunexp",
 	}
 	s.cmd = exec.CommandContext(ctx, "sipp", append(common, flags...)...)
 	s.cmd.Dir, s.cmd.Stderr = s.dir, &s.out
@@ -167,21 +168,16 @@ func bound(at netip.AddrPort) (bool, error) {
 	return strings.Contains(string(text), fmt.Sprintf(" %02X%02X%02X%02X:%04X ", a[3], a[2], a[1], a[0], at.Port())), nil
 }
 
-// leave asks sipp to end when its calls are over, and insists. It reports whether it ended by itself.
-func (s *sipp) leave() {
-	s.cmd.Process.Signal(unix.SIGUSR1) // an error means that it is gone: done tells
-	select {
-	case <-s.done:
-	case <-time.After(goodbye):
-		s.cmd.Process.Kill()
-		<-s.done
-	}
+// stop ends a sipp at once. What it counted stands in its last row; asked to end, it would wait for calls that only wait for
+// a BYE that comes again.
+func (s *sipp) stop() {
+	s.cmd.Process.Kill() // an error means that it is gone: done tells
+	<-s.done
 }
 
 // end kills sipp and removes what it wrote.
 func (s *sipp) end() error {
-	s.cmd.Process.Kill()
-	<-s.done
+	s.stop()
 	return os.RemoveAll(s.dir)
 }
 
@@ -190,17 +186,32 @@ func (s *sipp) cpu() time.Duration {
 	return s.cmd.ProcessState.UserTime() + s.cmd.ProcessState.SystemTime()
 }
 
-// complaint is the first line of what a sipp that ended says went wrong, without the messages that it quotes.
+// complaint is what a sipp that ended says went wrong first, without the messages that it quotes.
 func (s *sipp) complaint() string {
-	for line := range strings.Lines(s.errors() + s.out.String()) {
-		if line = strings.TrimSpace(line); line != "" && !slices.ContainsFunc(harmless, func(h string) bool { return strings.Contains(line, h) }) {
-			return "sipp: " + line[:min(len(line), complained)]
-		}
+	if why := complaintIn(s.errors()); why != "" {
+		return why
+	}
+	if why := complaintIn(s.out.String()); why != "" {
+		return why
 	}
 	return fmt.Sprintf("sipp ended: %v", s.err)
 }
 
-// harmless are lines of sipp's about itself.
+// entry is how sipp begins what it writes, sometimes in the middle of a line: date, time, seconds since 1970.
+var entry = regexp.MustCompile(`\d{4}-\d\d-\d\d\t[\d:.]+\t[\d.]+: `)
+
+// complaintIn is the first line of the first entry that is not harmless. Text before the entries is one, too.
+func complaintIn(text string) string {
+	for _, one := range entry.Split(text, -1) {
+		line, _, _ := strings.Cut(strings.TrimSpace(one), "\n")
+		if line = strings.TrimSpace(line); line != "" && !slices.ContainsFunc(harmless, func(h string) bool { return strings.Contains(line, h) }) {
+			return "sipp: " + line[:min(len(line), complained)]
+		}
+	}
+	return ""
+}
+
+// harmless are entries of sipp's about itself.
 var harmless = []string{"The following events", "Maximum number of open sockets", overslept, "Overload warning", "Discarding message"}
 
 // overslept is what sipp says when it had no CPU for half a second.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,14 +15,15 @@ import (
 // sipCmd measures calls.
 type sipCmd struct {
 	bench
-	Engine  string  `default:"auto" help:"Engine of the relay: auto, funnel, sockets, xdp."`
-	Rate    float64 `xor:"rate" help:"Calls per second."`
-	Search  bool    `xor:"rate" help:"Search the highest rate of each side without a failed call, then compare at 90 % of the lower one; the default without --rate."`
-	Seconds int     `help:"How long a run lasts, and how long the highest rate must hold; default 10, with --quick 4."`
-	Rival   string  `placeholder:"kamailio+rtpengine" help:"Measure this one beside it, in turn."`
-	Rounds  int     `help:"How often each side has its turn; default 3, with --quick 1."`
-	Quick   bool    `help:"A look: short runs, coarse search, no wait for memory and goroutines afterwards."`
-	JSON    bool    `name:"json" help:"Print JSON instead of a table."`
+	Engine  string        `default:"auto" help:"Engine of the relay: auto, funnel, sockets, xdp."`
+	Rate    float64       `xor:"rate" help:"Calls per second."`
+	Search  bool          `xor:"rate" help:"Search the highest rate of each side without a failed call, then compare at 90 % of the lower one; the default without --rate."`
+	Seconds int           `help:"How long a run lasts, and how long the highest rate must hold; default 10, with --quick 4."`
+	Within  time.Duration `help:"How long the whole search may take; default: by rounds and seconds, at most 14 minutes a round with a rival when runs last 10 s."`
+	Rival   string        `placeholder:"kamailio+rtpengine" help:"Measure this one beside it, in turn."`
+	Rounds  int           `help:"How often each side has its turn; default 3, with --quick 1."`
+	Quick   bool          `help:"A look: short runs, coarse search, no wait for memory and goroutines afterwards."`
+	JSON    bool          `name:"json" help:"Print JSON instead of a table."`
 }
 
 // Defaults of a run, and in a hurry.
@@ -30,20 +32,20 @@ const (
 	sipRounds                   = 3
 )
 
-// Run implements kong's command.
+// Run implements kong's command. A comparison that ended early is printed, and fails.
 func (c *sipCmd) Run(ctx context.Context, s streams) error {
 	result, err := c.compare(ctx, s)
-	if err != nil {
-		return err
+	switch {
+	case result == nil:
+	case c.JSON:
+		err = errors.Join(err, report.WriteJSON(s.out, result))
+	default:
+		fmt.Fprint(s.out, result.Table())
 	}
-	if c.JSON {
-		return report.WriteJSON(s.out, result)
-	}
-	fmt.Fprint(s.out, result.Table())
-	return nil
+	return err
 }
 
-// compare measures.
+// compare measures. A result may come with an error: it is of what was done before.
 func (c *sipCmd) compare(ctx context.Context, s streams) (result *calls.Result, err error) {
 	if err := calls.FindSipp(); err != nil {
 		return nil, err
@@ -63,9 +65,9 @@ func (c *sipCmd) compare(ctx context.Context, s streams) (result *calls.Result, 
 	err = c.place(ctx, func(place *rig.Place) (err error) {
 		o := calls.Options{
 			Scene: calls.NewScene(place), Rate: c.Rate, For: time.Duration(c.Seconds) * time.Second, Rounds: c.Rounds,
-			Quick: c.Quick, Rest: !c.Quick, Log: s.log,
+			Within: c.Within, Quick: c.Quick, Rest: !c.Quick, Log: s.log,
 		}
-		if result, err = calls.Compare(ctx, o, ours, rival); err != nil {
+		if result, err = calls.Compare(ctx, o, ours, rival); result == nil {
 			return err
 		}
 		result.Conditions = report.Here([]string{c.command()})
@@ -73,7 +75,7 @@ func (c *sipCmd) compare(ctx context.Context, s streams) (result *calls.Result, 
 		if result.Rival != nil {
 			result.Conditions.Rival = result.Rival.Version
 		}
-		return nil
+		return err
 	})
 	return result, err
 }
@@ -101,6 +103,9 @@ func (c *sipCmd) command() string {
 		line += fmt.Sprintf(" --rate %g", c.Rate)
 	} else {
 		line += " --search"
+		if c.Within > 0 {
+			line += " --within " + c.Within.String()
+		}
 	}
 	line += fmt.Sprintf(" --seconds %d --rounds %d", c.Seconds, c.Rounds)
 	if c.Rival != "" {
