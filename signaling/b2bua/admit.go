@@ -91,6 +91,8 @@ func (b *B2BUA) inside(in *guard.Inbound, tag string) {
 // emergency call: the peers learn so from our OPTIONS, and another node takes it at once.
 func (b *B2BUA) admit(in *guard.Inbound) {
 	if b.draining.Load() {
+		b.count(DropDraining)
+		b.log.Info("refused: this node drains", "source", in.Source, "listener", in.Listener)
 		b.answer(in, 503, retryAfter(b.soon()))
 		return
 	}
@@ -106,16 +108,21 @@ func (b *B2BUA) admit(in *guard.Inbound) {
 	if !ok {
 		return
 	}
+	inside, ok := b.crowd(v, tr, in)
+	if !ok {
+		return
+	}
 	id := b.newTag()
 	in.SetLocalTag(id)
 	c := newCall(b, v, id)
 	c.a = &leg{name: legA, trunk: tr, open: &served{in: in, seq: cseq(in.Req)}}
 	c.rec.From, c.rec.Source, c.rec.User = tr.Name, in.Source.String(), user
 	c.begins(func() { c.invited(in) })
-	c.counted = true
+	c.counted, c.inside = true, inside
 	active := int(b.active.Add(1))
 	if c.surplus = active > b.limit(); active > b.limit()+emergencyReserve || !b.enter(c) {
 		b.active.Add(-1)
+		c.away()
 		b.count(DropLimit)
 		b.answer(in, 503, retryAfter(b.soon()))
 		return

@@ -65,6 +65,7 @@ func (c *call) start(t *turn) bool {
 	at.timer = c.timers.after(t.share(now), func() { c.tooSlow(at) })
 	tr.Tried()
 	at.uac = c.send(at.leg, at.leg.egress, req, func(res *sip.Response, err error) { c.replied(at, res, err) })
+	c.away()
 	c.log.Debug("INVITE sent", "trunk", tr.Name, "address", at.addr, "call_id_b", d.CallID)
 	c.publish()
 	return true

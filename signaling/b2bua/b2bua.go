@@ -101,6 +101,7 @@ type B2BUA struct {
 	known    atomic.Pointer[[]*trunk.Table] // of seen and running; written under mu
 	active   atomic.Int64                   // calls that are not over
 	draining atomic.Bool
+	pressure pressure
 	closing  atomic.Bool
 	counters counters
 	stop     chan struct{}

@@ -58,6 +58,7 @@ type call struct {
 	waiting    int          // requests of ours that have no final answer yet
 	counted    bool         // holds a place of limits.calls
 	surplus    bool         // beyond limits.calls: good for an emergency call only
+	inside     bool         // one of those for which new calls have to wait (pressure.go)
 	givenUp    bool         // by its caller, before the answer
 	missed     int          // what the caller got although the callee had answered; 0: nothing yet, or its 200
 	last       int          // status of the trunk that failed last
@@ -233,6 +234,7 @@ func (c *call) finish(code int, by, why string) {
 		return
 	}
 	c.phase = Over
+	c.away()
 	if c.missed != 0 { // whatever became of the rest: no call of the caller's was answered
 		code, c.rec.Answer = c.missed, time.Time{}
 	}

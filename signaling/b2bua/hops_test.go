@@ -118,7 +118,7 @@ func TestFaultInOneCallEndsThatCallAlone(t *testing.T) {
 		synctest.Wait()
 		p.calls[0].postOwn(func() { panic("a fault of ours") })
 		synctest.Wait()
-		if s := p.b.Stats(); s.Drops[DropPanic] != 1 || s.Active != 0 || s.Table != 0 {
+		if s := p.b.Stats(); s.Drops[DropPanic] != 1 || s.Active != 0 || s.Table != 0 || s.Waiting != 0 {
 			t.Errorf("%+v", s)
 		}
 		if _, _, open := p.relay.counts(); open != 0 {

@@ -37,6 +37,7 @@ func (c *call) invited(in *guard.Inbound) {
 		c.log.Debug("100 not sent", "error", err)
 	}
 	if !c.understood(in) || c.replacing(in.Req) || !c.routed() || !c.faxRouted() || !c.entered() {
+		c.away()
 		return
 	}
 	wait := c.v.cfg.SIP.Limits.RingTimeout

@@ -291,7 +291,7 @@ func (p *paper) over(t *testing.T) {
 			if err != nil && !errors.Is(err, context.Canceled) {
 				t.Fatalf("close: %v", err)
 			}
-			if s := p.b.Stats(); s.Active != 0 || s.Table != 0 || s.Dialogs != 0 || s.Drops[DropPanic] != 0 {
+			if s := p.b.Stats(); s.Active != 0 || s.Table != 0 || s.Dialogs != 0 || s.Waiting != 0 || s.Drops[DropPanic] != 0 {
 				t.Fatalf("left behind: %+v", s)
 			}
 			return

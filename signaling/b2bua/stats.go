@@ -28,6 +28,8 @@ const (
 	DropIdentity                   // a STIR Identity that would not be true any more
 	DropHeader                     // values of a header that were malformed or too many
 	DropPanic                      // a fault of ours ended a call
+	DropOverload                   // a new call, refused so that others are served in time
+	DropDraining                   // a new call, refused because no new ones are taken any more
 	drops
 )
 
@@ -36,7 +38,7 @@ func (r DropReason) String() string {
 	if r >= drops {
 		return "unknown"
 	}
-	return [drops]string{"mailbox_full", "stranger", "foreign_source", "stray", "calls_limit", "auth_wrong", "auth_replayed", "identity_changed", "bad_header", "panic"}[r]
+	return [drops]string{"mailbox_full", "stranger", "foreign_source", "stray", "calls_limit", "auth_wrong", "auth_replayed", "identity_changed", "bad_header", "panic", "overload", "draining"}[r]
 }
 
 // counters are totals since New.
@@ -51,6 +53,7 @@ type Stats struct {
 	Active     int // calls that are not over
 	Table      int // calls in the table, those that wait for last answers included
 	Dialogs    int
+	Waiting    int // calls whose first INVITE has not left
 	Unclosed   int // sessions whose end the relay has not confirmed
 	Ended      uint64
 	Challenged uint64        // INVITEs that were asked to authenticate
@@ -63,6 +66,7 @@ func (b *B2BUA) Stats() Stats {
 	for i := range s.Drops {
 		s.Drops[i] = b.counters.drops[i].Load()
 	}
+	s.Waiting = b.pressure.waiting()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s.Table, s.Dialogs, s.Unclosed = len(b.calls), len(b.dialogs), len(b.unclosed)

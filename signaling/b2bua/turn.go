@@ -86,7 +86,9 @@ func (c *call) begin(hop route.Hop) bool {
 		c.skip(hop, "its media network differs from that of the early media already sent to the caller")
 		return false
 	}
+	c.b.pressure.aside()
 	addrs, server, err := tr.Targets(c.b.patience())
+	c.b.pressure.back()
 	if err != nil {
 		c.skip(hop, err.Error())
 		c.last, c.said, c.rec.Cause = 504, nil, 0

@@ -114,7 +114,7 @@ func (w *world) open(timers Timers) {
 		}
 		stop()
 		<-served
-		if s := w.b.Stats(); s.Active != 0 || s.Table != 0 || s.Dialogs != 0 || s.Drops[DropPanic] != 0 {
+		if s := w.b.Stats(); s.Active != 0 || s.Table != 0 || s.Dialogs != 0 || s.Waiting != 0 || s.Drops[DropPanic] != 0 {
 			t.Errorf("left behind: %+v", s)
 		}
 		if _, _, open := w.relay.counts(); open != 0 {
