@@ -3,12 +3,9 @@ package main
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
-	"log/slog"
 
 	"tandem/internal/config"
-	"tandem/signaling/identity"
 )
 
 // checkCmd reads a configuration and tells what it says.
@@ -56,28 +53,6 @@ func (c *checkCmd) Run(s streams) error {
 		return exit(1)
 	}
 	return nil
-}
-
-// absent tells what the configuration names and this machine does not have. The file may be meant for another machine, so
-// this is no error of the file.
-func absent(cfg *config.Config) []error {
-	var all []error
-	doubts, err := identity.Check(cfg, nil)
-	if err != nil {
-		all = append(all, err)
-	}
-	for _, doubt := range doubts {
-		all = append(all, errors.New(doubt))
-	}
-	if _, err := serverOptions(&cfg.Control, slog.New(slog.DiscardHandler)); err != nil {
-		all = append(all, err)
-	}
-	if cfg.Control.Group != "" {
-		if _, err := groupID(cfg.Control.Group); err != nil {
-			all = append(all, fmt.Errorf("control.group: %w", err))
-		}
-	}
-	return all
 }
 
 // reported prints a configuration's mistakes, one a line, and is then done with them.

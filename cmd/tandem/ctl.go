@@ -57,14 +57,17 @@ func (w sockets) find() (sip, relay string, err error) {
 	return sip, relay, nil
 }
 
+// long stands for parameters that no line has room for.
+const long = "{...}"
+
 // relayMethods are the relay's, for people; docs/control.md has all about them.
 var relayMethods = []console.Method{
 	{Name: control.MethodHello, Does: "who answers: engine, networks, limits"},
 	{Name: control.MethodStats, Does: "packets, drops by reason, system calls"},
 	{Name: control.MethodList, Params: `{"limit":10}`, Does: "sessions with their counters, page by page"},
 	{Name: control.MethodGet, Params: `{"id":"..."}`, Does: "one session"},
-	{Name: control.MethodOpen, Params: `{...}`, Does: "lease ports"},
-	{Name: control.MethodUpdate, Params: `{...}`, Does: "addresses, keys, pins"},
+	{Name: control.MethodOpen, Params: long, Does: "lease ports"},
+	{Name: control.MethodUpdate, Params: long, Does: "addresses, keys, pins"},
 	{Name: control.MethodClose, Params: `{"id":"..."}`, Does: "end a session; its final counters"},
 	{Name: control.MethodDrain, Params: `{"on":true}`, Does: "open no new sessions, or open them again"},
 }
@@ -92,7 +95,7 @@ func (c *ctlCmd) Run(ctx context.Context, s streams) error {
 		return fmt.Errorf("%s: no answer within %s; is %s a control socket of Tandem?", c.Method, c.Timeout, socket)
 	}
 	if err != nil {
-		return err
+		return c.advise(err)
 	}
 	if !c.Compact {
 		var pretty bytes.Buffer
@@ -102,6 +105,23 @@ func (c *ctlCmd) Run(ctx context.Context, s streams) error {
 	}
 	fmt.Fprintf(s.out, "%s\n", readable.Replace(string(result)))
 	return nil
+}
+
+// advise adds to an answer about wrong parameters what right ones look like.
+func (c *ctlCmd) advise(err error) error {
+	methods := slices.Concat(console.Methods(), relayMethods)
+	i := slices.IndexFunc(methods, func(m console.Method) bool { return m.Name == c.Method })
+	if control.CodeOf(err) != control.CodeParams || i < 0 {
+		return err
+	}
+	switch params := methods[i].Params; params {
+	case "":
+		return fmt.Errorf("%w; %s needs no parameters", err, c.Method)
+	case long:
+		return fmt.Errorf("%w; docs/control.md has the parameters of %s", err, c.Method)
+	default:
+		return fmt.Errorf("%w; an example: tandem ctl %s '%s'", err, c.Method, params)
+	}
 }
 
 // readable undoes what the encoder does for the sake of HTML: arrows and patterns stay readable, and it is the same JSON. A

@@ -45,12 +45,15 @@ func chooseEngine(asked string, known []engine, log *slog.Logger) (func(netio.Op
 				log.Info("engine chosen", "engine", e.name, "asked", asked)
 				return opened, nil
 			}
-			log.Info("engine not used", "engine", e.name, "reason", err)
+			log.Info("engine not used", "engine", e.name, "reason", oneLine(err))
 			refused = append(refused, err)
 		}
 		return nil, errors.Join(refused...)
 	}, nil
 }
+
+// oneLine is an error of several lines, one an address or a device, on one.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 func names(known []engine) string {
 	var all []string

@@ -31,6 +31,8 @@ func TestAutoTakesTheFirstEngineThatOpensAndSaysWhyNotABetterOne(t *testing.T) {
 		{"the best opens", "auto", []engine{stand("fast", nil), stand("plain", nil)}, "engine=fast asked=auto", false},
 		{"the best lacks something", "auto", []engine{stand("fast", errors.New("CAP_BPF is missing")), stand("plain", nil)},
 			`engine=fast reason="CAP_BPF is missing"`, false},
+		{"the best lacks several things", "auto", []engine{stand("fast", errors.Join(errors.New("a"), errors.New("b"))), stand("plain", nil)},
+			`engine=fast reason="a; b"`, false},
 		{"none opens", "auto", []engine{stand("fast", errors.New("no kernel")), stand("plain", errors.New("no ports"))}, "no ports", true},
 		{"a named one lacks something", "fast", []engine{stand("fast", errors.New("CAP_BPF is missing")), stand("plain", nil)},
 			"CAP_BPF is missing", true},

@@ -37,7 +37,7 @@ type explainCmd struct {
 // Run implements kong's command.
 func (c *explainCmd) Run(ctx context.Context, s streams) error {
 	q := route.Question{From: c.From, To: c.To, Trunk: c.Trunk, Down: c.Down, Demoted: c.Demoted, Resting: c.Resting, Full: c.Full}
-	e, err := c.ask(ctx, q)
+	e, file, err := c.ask(ctx, q)
 	if wrong := (config.Errors)(nil); errors.As(err, &wrong) {
 		return reported(s, err)
 	}
@@ -50,28 +50,24 @@ func (c *explainCmd) Run(ctx context.Context, s streams) error {
 		out.SetIndent("", "  ")
 		return out.Encode(e)
 	}
-	name := "config"
-	if c.Config != "" {
-		name = filepath.Base(c.Config)
-	}
-	e.Print(s.out, name)
+	e.Print(s.out, file)
 	return nil
 }
 
-// ask finds the explanation: in the file, or at the running node.
-func (c *explainCmd) ask(ctx context.Context, q route.Question) (route.Explanation, error) {
+// ask finds the explanation: in the file, or at the running node. It also returns the name of the file whose lines it tells.
+func (c *explainCmd) ask(ctx context.Context, q route.Question) (e route.Explanation, file string, err error) {
 	if c.Config == "" && !c.Live {
-		return route.Explanation{}, errors.New("explain: name the configuration with -c, or ask the running node with --live")
+		return e, "", errors.New("explain: name the configuration with -c, or ask the running node with --live")
 	}
 	var cfg *config.Config
 	if c.Config != "" {
-		var err error
 		if cfg, err = config.LoadFor(c.Config, cmp.Or(c.Node, config.AllNodes)); err != nil {
-			return route.Explanation{}, err
+			return e, "", err
 		}
 	}
 	if !c.Live {
-		return route.New(cfg).Explain(q, nil)
+		e, err = route.New(cfg).Explain(q, nil)
+		return e, filepath.Base(c.Config), err
 	}
 	socket := defaultSIPSocket
 	if cfg != nil {
@@ -81,23 +77,41 @@ func (c *explainCmd) ask(ctx context.Context, q route.Question) (route.Explanati
 	return c.askNode(ctx, socket, q)
 }
 
-// askNode asks the running node.
-func (c *explainCmd) askNode(ctx context.Context, socket string, q route.Question) (e route.Explanation, err error) {
-	params, err := json.Marshal(q)
-	if err != nil {
-		return e, err
-	}
+// noFile stands before lines of the configuration that a node without a file runs with.
+const noFile = "built-in"
+
+// askNode asks the running node, and for the name of the file that it runs with.
+func (c *explainCmd) askNode(ctx context.Context, socket string, q route.Question) (e route.Explanation, file string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	answer, err := control.Raw(ctx, socket, console.MethodExplain, params)
+	if err := c.call(ctx, socket, console.MethodExplain, q, &e); err != nil {
+		return e, "", err
+	}
+	var node console.HelloResult
+	if err := c.call(ctx, socket, console.MethodHello, console.Hello{Client: "tandem explain"}, &node); err != nil {
+		return e, "", err
+	}
+	if node.Config.Path == "" {
+		return e, noFile, nil
+	}
+	return e, filepath.Base(node.Config.Path), nil
+}
+
+// call asks the running node by one method.
+func (c *explainCmd) call(ctx context.Context, socket, method string, ask, answer any) error {
+	params, err := json.Marshal(ask)
+	if err != nil {
+		return err
+	}
+	result, err := control.Raw(ctx, socket, method, params)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return e, fmt.Errorf("%s: no answer within %s; is %s the socket of a running tandem sip?", console.MethodExplain, c.Timeout, socket)
+		return fmt.Errorf("%s: no answer within %s; is %s the socket of a running tandem sip?", method, c.Timeout, socket)
 	}
 	if err != nil {
-		return e, err
+		return err
 	}
-	if err := json.Unmarshal(answer, &e); err != nil {
-		return e, fmt.Errorf("%s: the node answered something else: %w", console.MethodExplain, err)
+	if err := json.Unmarshal(result, answer); err != nil {
+		return fmt.Errorf("%s: the node answered something else: %w", method, err)
 	}
-	return e, nil
+	return nil
 }

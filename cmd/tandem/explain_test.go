@@ -12,6 +12,7 @@ import (
 
 	"tandem/internal/config"
 	"tandem/internal/control"
+	"tandem/signaling/b2bua"
 	"tandem/signaling/console"
 	"tandem/signaling/route"
 	"tandem/signaling/trunk"
@@ -77,6 +78,17 @@ func TestExplainKnowsThePoolAndEachNodeOfIt(t *testing.T) {
 	}
 }
 
+// idleCalls and idleRelay are what a node has to say of itself beside trunks and routes.
+type (
+	anyCalls  = console.Calls // its own name would hide its method
+	idleCalls struct{ anyCalls }
+	idleRelay struct{ console.Relay }
+)
+
+func (idleCalls) Draining() bool     { return false }
+func (idleCalls) Stats() b2bua.Stats { return b2bua.Stats{} }
+func (idleRelay) Up() bool           { return true }
+
 func TestExplainAsksTheRunningNode(t *testing.T) {
 	cfg, err := config.Load(gateways)
 	if err != nil {
@@ -89,7 +101,9 @@ func TestExplainAsksTheRunningNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	routes := route.New(cfg)
-	desk := console.New(console.Options{Clock: clock, Now: func() console.Now { return console.Now{Trunks: trunks, Routes: routes} }})
+	file := console.File{Path: "/etc/tandem/in-force.yaml"}
+	desk := console.New(console.Options{Clock: clock, Calls: idleCalls{}, Relay: idleRelay{},
+		Now: func() console.Now { return console.Now{Trunks: trunks, Routes: routes, File: file} }})
 	path := filepath.Join(t.TempDir(), "sip.sock")
 	server, err := control.Listen(control.ServerOptions{Path: path, Handler: desk})
 	if err != nil {
@@ -106,10 +120,14 @@ func TestExplainAsksTheRunningNode(t *testing.T) {
 
 	c := explainCmd{Live: true, SIP: path, Trunk: "pbx", From: "2345", To: "006601234567", Down: []string{"city1"}}
 	text, err := explained(t, c)
-	for _, want := range []string{"Health and places are those of the running node, but city1 down.", "mobile  left out: it asked for rest, 1m0s more", "1. city2"} {
+	for _, want := range []string{"Health and places are those of the running node, but city1 down.", "mobile  left out: it asked for rest, 1m0s more", "1. city2", "in-force.yaml:"} {
 		if err != nil || !strings.Contains(text, want) {
 			t.Errorf("%v, no %s in\n%s", err, want, text)
 		}
+	}
+	file = console.File{}
+	if text, err := explained(t, c); err != nil || !strings.Contains(text, noFile+":") || strings.Contains(text, "in-force") {
+		t.Errorf("a node without a file: %v\n%s", err, text)
 	}
 	c.Trunk = "pxb"
 	if _, err := explained(t, c); err == nil || !strings.Contains(err.Error(), `there is no trunk "pxb"`) {

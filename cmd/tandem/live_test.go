@@ -265,7 +265,10 @@ func TestCtlFindsTheSocketByTheMethod(t *testing.T) {
 		{[]string{"--socket", s.path("none"), "relay.hello"}, "nobody listens there"},
 		{[]string{"-c", s.path("t.yaml"), "call.get", "{"}, "parameters: not valid JSON"},
 		{[]string{"-c", filepath.Join(s.dir, "none.yaml"), "sip.hello"}, "no such file"},
-		{[]string{"-c", s.path("t.yaml"), "call.get"}, "id: missing"},
+		{[]string{"-c", s.path("t.yaml"), "call.get"}, `id: missing (code -32602); an example: tandem ctl call.get '{"id":"..."}'`},
+		{[]string{"-c", s.path("t.yaml"), "session.open"}, "docs/control.md has the parameters of session.open"},
+		{[]string{"-c", s.path("t.yaml"), "relay.drain"}, `an example: tandem ctl relay.drain '{"on":true}'`},
+		{[]string{"-c", s.path("t.yaml"), "sip.drain"}, `sip.drain: on: missing; write {"on":true} to take no new calls, {"on":false} to take them again`},
 	} {
 		var complaint bytes.Buffer
 		c := exec.Command(binary(t), append([]string{"ctl"}, tt.args...)...)

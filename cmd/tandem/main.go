@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -72,12 +73,14 @@ type exit int
 
 func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
-// complain prints a user's mistake as one clear line, and returns the exit code.
+// complain prints a user's mistake as one clear line, several as one each, and returns the exit code.
 func complain(w io.Writer, err error) int {
 	var code exit
 	if errors.As(err, &code) {
 		return int(code)
 	}
-	fmt.Fprintf(w, "tandem: %v\n", err)
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintf(w, "tandem: %s\n", line)
+	}
 	return 1
 }

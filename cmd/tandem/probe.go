@@ -27,8 +27,8 @@ func probe(w io.Writer, cfg *config.Config, known []engine) error {
 	addresses := mediaAddresses(cfg)
 	fmt.Fprintf(w, "machine    Linux %s, %d processors; workers %d\n", kernelRelease(), runtime.NumCPU(), cfg.Media.Workers)
 	fmt.Fprintf(w, "addresses  %s\n", strings.Join(addresses, ", "))
-	fmt.Fprintf(w, "files      %d may be open: room for %d sessions with RTP and RTCP on ports of their own%s\n",
-		files, files/portsPerSession, tooFew(files, cfg.Media.Sessions))
+	fmt.Fprintf(w, "files      %d may be open: room for %d sessions of the sockets engine with RTP and RTCP on ports of their own\n",
+		files, files/portsPerSession)
 	if reserved, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_reserved_ports"); err == nil && strings.TrimSpace(string(reserved)) == "" {
 		fmt.Fprintln(w, "ports      net.ipv4.ip_local_reserved_ports is empty: other programs may take media ports, which are then not leased")
 	}
@@ -54,6 +54,13 @@ func probe(w io.Writer, cfg *config.Config, known []engine) error {
 		return fmt.Errorf("auto finds no engine that works here with the addresses %s", strings.Join(addresses, ", "))
 	}
 	fmt.Fprintf(w, "auto       takes %s\n", chosen)
+	if cfg.Media.Engine != config.EngineAuto {
+		chosen = cfg.Media.Engine
+	}
+	if chosen == config.EngineSockets && files/portsPerSession < uint64(cfg.Media.Sessions) {
+		fmt.Fprintf(w, "advice     media.sessions is %d, which sockets has no files for: raise LimitNOFILE to %d\n",
+			cfg.Media.Sessions, cfg.Media.Sessions*portsPerSession)
+	}
 	return nil
 }
 
@@ -66,13 +73,13 @@ func try(w io.Writer, cfg *config.Config, e engine) (bool, error) {
 	if refusal != nil {
 		var err error
 		if opened, err = e.open(engineOptions(cfg)); err != nil {
-			fmt.Fprintf(w, "%-10s no: %v\n", e.name, err)
+			fmt.Fprintf(w, "%-10s no: %s\n", e.name, oneLine(err))
 			return false, nil
 		}
 	}
 	fmt.Fprintf(w, "%-10s works%s%s\n", e.name, bufferOf(opened), pathsOf(opened))
 	if refusal != nil {
-		fmt.Fprintf(w, "%-10s but auto leaves it: %v\n", "", refusal)
+		fmt.Fprintf(w, "%-10s but auto leaves it: %s\n", "", oneLine(refusal))
 	}
 	if err := opened.Close(); err != nil {
 		return false, fmt.Errorf("close engine %s: %w", e.name, err)
@@ -99,13 +106,6 @@ func mediaAddresses(cfg *config.Config) []string {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
-}
-
-func tooFew(files uint64, sessions int) string {
-	if files/portsPerSession >= uint64(sessions) {
-		return ""
-	}
-	return fmt.Sprintf(", media.sessions is %d; raise LimitNOFILE", sessions)
 }
 
 // bufferOf tells how large the engine's receive buffers turned out.

@@ -81,6 +81,7 @@ func openRelay(cfg *config.Config, log *slog.Logger) (*relayPlane, error) {
 	if p.relay, err = relay.Open(o); err != nil {
 		return nil, err
 	}
+	tellAbsentMedia(cfg, log)
 	p.keeper = keepPolled(cfg, p.relay, log)
 	so, err := serverOptions(&cfg.Control, log)
 	if err == nil {
@@ -99,7 +100,7 @@ func openRelay(cfg *config.Config, log *slog.Logger) (*relayPlane, error) {
 		}
 	}()
 	if p.metrics, err = metrics.Serve(cfg.Metrics.Relay, metrics.NewRelay(version, p.relay.Stats)); err != nil {
-		return nil, errors.Join(err, p.server.Close(), p.relay.Close(), p.keeper.Close())
+		return nil, errors.Join(unboundMetrics("metrics.relay", err), p.server.Close(), p.relay.Close(), p.keeper.Close())
 	}
 	log.Info("relay ready", "engine", p.relay.Engine(), "workers", o.Workers, "sessions", o.Sessions, "open_files", files,
 		"socket", cfg.Control.Socket, "metrics", p.metrics.Address())
@@ -155,31 +156,46 @@ func serverOptions(c *config.Control, log *slog.Logger) (control.ServerOptions, 
 	}
 	o := control.ServerOptions{Path: c.Socket, Mode: os.FileMode(mode), Group: c.Group, Log: log}
 	for _, name := range c.Users {
-		id, err := numeric(name, func() (string, error) {
-			u, err := user.Lookup(name)
-			if err != nil {
-				return "", err
-			}
-			return u.Uid, nil
-		})
+		id, err := userID(name)
 		if err != nil {
-			return o, fmt.Errorf("control.users: %q: %w", name, err)
+			return o, fmt.Errorf("control.users: %s: %w", name, err)
 		}
 		o.AllowUIDs = append(o.AllowUIDs, id)
 	}
 	for _, name := range c.Groups {
 		id, err := groupID(name)
 		if err != nil {
-			return o, fmt.Errorf("control.groups: %q: %w", name, err)
+			return o, fmt.Errorf("control.groups: %s: %w", name, err)
 		}
 		o.AllowGIDs = append(o.AllowGIDs, id)
 	}
+	if c.Group != "" {
+		if _, err := groupID(c.Group); err != nil {
+			return o, fmt.Errorf("control.group: %s: %w", c.Group, err)
+		}
+	}
 	return o, nil
+}
+
+func userID(name string) (uint32, error) {
+	return numeric(name, func() (string, error) {
+		u, err := user.Lookup(name)
+		if errors.As(err, new(user.UnknownUserError)) {
+			return "", errors.New("there is no such user; make it (useradd --system), or name another")
+		}
+		if err != nil {
+			return "", err
+		}
+		return u.Uid, nil
+	})
 }
 
 func groupID(name string) (uint32, error) {
 	return numeric(name, func() (string, error) {
 		g, err := user.LookupGroup(name)
+		if errors.As(err, new(user.UnknownGroupError)) {
+			return "", errors.New("there is no such group; make it (groupadd --system), or name another")
+		}
 		if err != nil {
 			return "", err
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -15,7 +14,6 @@ import (
 
 	"tandem/internal/config"
 	"tandem/internal/control"
-	"tandem/internal/records"
 	"tandem/signaling/console"
 	"tandem/signaling/route"
 	"tandem/signaling/trunk"
@@ -91,7 +89,7 @@ func (p *sipPlane) tell(r console.Reloaded, err error) {
 		p.log.Info("configuration changed", "change", change)
 	}
 	for _, change := range r.Restart {
-		p.log.Warn("configuration changed, and needs a restart", "change", change)
+		p.log.Warn("configuration changed, not in force yet", "change", change)
 	}
 	for _, note := range r.Notes {
 		p.log.Warn("configuration", "note", note)
@@ -177,7 +175,7 @@ func (p *sipPlane) takeUp(ctx context.Context, before *inForce, cfg *config.Conf
 		return nil, err
 	}
 	if err := p.identities.Update(cfg); err != nil {
-		return nil, err
+		return nil, errors.Join(allUnread(cfg, err)...)
 	}
 	if err := p.reopenRecords(ctx, cfg); err != nil {
 		return nil, errors.Join(err, p.identities.Update(before.cfg))
@@ -198,15 +196,4 @@ func (p *sipPlane) takeUp(ctx context.Context, before *inForce, cfg *config.Conf
 	p.now.Store(after)
 	p.ledger.Keep(func(name string) bool { _, ok := trunks.ByName(name); return ok })
 	return notes, nil
-}
-
-// reopenRecords goes on with the file of call records, wherever logrotate left it.
-func (p *sipPlane) reopenRecords(ctx context.Context, cfg *config.Config) error {
-	ctx, cancel := context.WithTimeout(ctx, recordsTimeout)
-	defer cancel()
-	return p.records.Reopen(ctx, recordOptions(cfg, p.log))
-}
-
-func recordOptions(cfg *config.Config, log *slog.Logger) records.Options {
-	return records.Options{File: cfg.Records.File, Size: int64(cfg.Records.Size), Keep: cfg.Records.Keep, Log: log}
 }

@@ -74,9 +74,19 @@ func (c *runCmd) flags(cfg *config.Config, dir string) {
 	}
 }
 
+// Where commands look for the sockets unless a flag says so: the names in the env tags of their structs.
+const (
+	envSIPSocket   = "TANDEM_SIP_SOCKET"
+	envRelaySocket = "TANDEM_SOCKET"
+)
+
 // invite tells a newcomer how to send the first call.
 func invite(w io.Writer, cfg *config.Config) {
 	in, out := cfg.Trunks["caller"], cfg.Trunks["callee"]
+	numbers := ""
+	if cfg.Metrics.SIP != metrics.Off {
+		numbers = "  curl http://" + cfg.Metrics.SIP + "/metrics\n"
+	}
 	fmt.Fprintf(w, `
 Tandem is running on loopback. A call that comes to %[1]s goes on to %[2]s.
 Send it one with two sipp (Debian package sip-tester), in two other terminals; sipp's own scenario has signaling only,
@@ -85,10 +95,14 @@ and "tandem demo" has audio:
   sipp -sn uas -i 127.0.0.1 -p 5090
   sipp -sn uac -i 127.0.0.1 -p 5080 -m 1 -d 3000 %[1]s
 
-  look at it:   %[3]s top --sip %[4]s
-  or at:        %[3]s ctl --socket %[4]s call.list, and curl http://%[5]s/metrics
-  your own:     start from docs/first-config.md, then tandem check -c FILE and tandem run -c FILE
+To look at it from another terminal, tell that terminal where its sockets are:
 
+  export %[4]s=%[5]s %[6]s=%[7]s
+  %[3]s top
+  %[3]s ctl call.list        (%[3]s ctl alone lists what else can be asked)
+%[8]s
+Your own: start from docs/first-config.md, then tandem check -c FILE and tandem run -c FILE.
 Ctrl-C ends it.
-`, cfg.SIP.Listeners[in.Listener].Address, out.Peer, os.Args[0], cfg.SIP.Socket, cfg.Metrics.SIP)
+`, cfg.SIP.Listeners[in.Listener].Address, out.Peer, os.Args[0],
+		envSIPSocket, cfg.SIP.Socket, envRelaySocket, cfg.Control.Socket, numbers)
 }

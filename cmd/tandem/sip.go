@@ -134,9 +134,9 @@ func (p *sipPlane) open(cfg *config.Config) (err error) {
 		p.log.Warn("peers not resolved yet", "error", err)
 	}
 	if p.identities, err = identity.Open(cfg, identity.Options{Log: p.log}); err != nil {
-		return err
+		return errors.Join(allUnread(cfg, err)...)
 	}
-	if p.records, err = records.Open(recordOptions(cfg, p.log)); err != nil {
+	if p.records, err = openRecords(cfg, p.log); err != nil {
 		return err
 	}
 	p.meter = metrics.NewSignaling(version, planeState{p})
@@ -146,7 +146,7 @@ func (p *sipPlane) open(cfg *config.Config) (err error) {
 		Known: p.known, Handler: p.take, Log: p.log, Metrics: guardMeter{p.meter},
 	})
 	if err != nil {
-		return err
+		return unboundListener(cfg, err)
 	}
 	if err := p.openCalls(cfg, made); err != nil {
 		return err
@@ -155,7 +155,7 @@ func (p *sipPlane) open(cfg *config.Config) (err error) {
 		return err
 	}
 	if p.metrics, err = metrics.Serve(cfg.Metrics.SIP, p.meter.Gatherer()); err != nil {
-		return err
+		return unboundMetrics("metrics.sip", err)
 	}
 	p.serving.Go(func() {
 		if err := p.stack.Serve(context.Background()); err != nil {

@@ -275,7 +275,7 @@ func TestAReloadThatFailsChangesNothing(t *testing.T) {
 		}, "sip.listeners.out.transport: tcp instead of udp is for a restart, and trunk gw"},
 		"a certificate that is not there": {func() {
 			s.write(t, strings.Replace(twoTrunks, "listener: in,", "listener: in, tls: {certificate: /none.pem, key: /none.key},", 1), oneRoute)
-		}, "trunks.uc"},
+		}, "trunks.uc.tls"},
 		"a trunk of a network that the relay does not have": {func() {
 			s.write(t, twoTrunks+"\n  gw3: {listener: out, peer: 127.0.0.3, network: new}", oneRoute)
 			s.edit(t, "local: {", "new: {addresses: [127.0.0.4], ports: 24000-24999}, local: {")
@@ -284,8 +284,8 @@ func TestAReloadThatFailsChangesNothing(t *testing.T) {
 		}, "trunks.gw3.network: the relay that runs does not have new"},
 		"records that cannot be written": {func() {
 			s.write(t, twoTrunks, oneRoute)
-			s.edit(t, "calls.jsonl", "none/calls.jsonl")
-		}, "records.file"},
+			s.edit(t, "calls.jsonl", "none/none/calls.jsonl")
+		}, "t.yaml:8: records.file: open "},
 		"no file": {func() { os.Remove(s.path("t.yaml")) }, "no such file"},
 	} {
 		tt.break_()

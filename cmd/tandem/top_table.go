@@ -209,7 +209,7 @@ func note(t *console.Trunk) string {
 	case t.Registration != "" && !console.Registered(t.Registration):
 		return t.Registration
 	case t.Misses > 0:
-		return fmt.Sprintf("%d polls missed", t.Misses)
+		return counted(t.Misses, "poll", "polls") + " missed"
 	case t.State != trunk.Up && t.LastCode == unavailable:
 		return "answered 503"
 	case t.State != trunk.Up:
@@ -222,6 +222,14 @@ func note(t *console.Trunk) string {
 		return "old addresses: " + t.DNSError
 	}
 	return ""
+}
+
+// counted is a number of things.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // stateAge is how long a trunk has been in its state.

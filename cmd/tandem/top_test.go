@@ -164,6 +164,7 @@ func TestEachTroubleOfATrunkHasItsNote(t *testing.T) {
 		"no address: nx":      func(t *console.Trunk) { t.DNSError = "nx" },
 		"old addresses: nx":   func(t *console.Trunk) { t.DNSError, t.Addresses = "nx", make([]trunk.Address, 1) },
 		"not registered: 403": func(t *console.Trunk) { t.Registration = "not registered: 403" },
+		"1 poll missed":       func(t *console.Trunk) { t.Misses = 1 },
 		"2 polls missed":      func(t *console.Trunk) { t.Misses = 2 },
 		"answered 503":        func(t *console.Trunk) { t.State, t.LastCode = trunk.Demoted, 503 },
 		"no answer":           func(t *console.Trunk) { t.State = trunk.Down },

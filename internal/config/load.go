@@ -78,7 +78,7 @@ func ParseFor(name string, b []byte, node string) (*Config, error) {
 		c.keep(d)
 	}
 	d.warnings.sort()
-	c.source = &source{lines: d.lines(), warnings: d.warnings}
+	c.source = &source{file: name, lines: d.lines(), warnings: d.warnings}
 	return c, nil
 }
 
@@ -97,7 +97,7 @@ func (d *document) read(b []byte) (root ast.Node, ok bool) {
 				line, column = tk.Position.Line, tk.Position.Column
 			}
 		}
-		d.syntax(line, column, message+"; check the indentation, and quote values that begin with [ { * & ! @ or contain ': '")
+		d.syntax(line, column, message+"; "+mend(message))
 		return nil, false
 	}
 	for _, doc := range file.Docs {
@@ -117,6 +117,14 @@ func (d *document) read(b []byte) (root ast.Node, ok bool) {
 		return nil, false
 	}
 	return root, true
+}
+
+// mend says what to do about the parser's complaint.
+func mend(complaint string) string {
+	if strings.Contains(complaint, "escape character") {
+		return "in double quotes a backslash begins an escape: write the value in single quotes, as '^\\+43'"
+	}
+	return "check the indentation, and quote values that begin with [ { * & ! @ or contain ': '"
 }
 
 // readable refuses what the parser should not see.
@@ -179,6 +187,7 @@ func Embedded() *Config {
 	if err != nil {
 		panic(err) // a constant: the test of this function is the proof that it is valid
 	}
+	c.source.file = "" // nobody could open it
 	return c
 }
 

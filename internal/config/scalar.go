@@ -94,9 +94,9 @@ func setBool(p *bool, text string) (what, do string) {
 		*p = text == "true"
 		return "", ""
 	case "yes", "on":
-		return "is neither true nor false", "write true"
+		return "is neither true nor false", "write true, or false"
 	case "no", "off":
-		return "is neither true nor false", "write false"
+		return "is neither true nor false", "write false, or true"
 	}
 	return "is neither true nor false", "write one of them"
 }
@@ -131,7 +131,11 @@ func setAddrPort(p *netip.AddrPort, text string) (what, do string) {
 	ap, err := netip.ParseAddrPort(text)
 	if err != nil {
 		if a, err := netip.ParseAddr(text); err == nil {
-			return "has no port", "write " + strconv.Quote(netip.AddrPortFrom(a, 5060).String())
+			do := "write " + strconv.Quote(netip.AddrPortFrom(a, 5060).String())
+			if meant, ok := portOutside(text); ok {
+				do = fmt.Sprintf("write %q, or if the address is the whole of it %q", meant, netip.AddrPortFrom(a, 5060))
+			}
+			return "has no port", do
 		}
 		return "is no IP address with port", `write it as 192.0.2.1:5060 or "[2001:db8::1]:5060"`
 	}
@@ -141,6 +145,17 @@ func setAddrPort(p *netip.AddrPort, text string) (what, do string) {
 	}
 	*p = ap
 	return "", ""
+}
+
+// portOutside reads an IPv6 address whose port was written without brackets around the address, and so became its last group.
+func portOutside(text string) (netip.AddrPort, bool) {
+	i := strings.LastIndexByte(text, ':')
+	if i < 0 {
+		return netip.AddrPort{}, false
+	}
+	a, badAddr := netip.ParseAddr(text[:i])
+	port, badPort := strconv.ParseUint(text[i+1:], 10, 16)
+	return netip.AddrPortFrom(a, uint16(port)), badAddr == nil && badPort == nil && port >= firstPort
 }
 
 // setPrefix accepts a single address as well: the prefix that holds only it.
@@ -168,10 +183,13 @@ func setPrefix(p *netip.Prefix, text string) (what, do string) {
 
 func setPorts(p *PortRange, text string) (what, do string) {
 	low, high, ok := strings.Cut(text, "-")
-	a, errA := strconv.ParseUint(strings.TrimSpace(low), 10, 16)
-	b, errB := strconv.ParseUint(strings.TrimSpace(high), 10, 16)
+	a, errA := strconv.ParseUint(strings.TrimSpace(low), 10, 64)
+	b, errB := strconv.ParseUint(strings.TrimSpace(high), 10, 64)
 	if !ok || errA != nil || errB != nil {
 		return "is no range of ports", "write it as 40000-49999"
+	}
+	if beyond := max(a, b); beyond > math.MaxUint16 {
+		return fmt.Sprintf("goes beyond %d, the highest port there is", math.MaxUint16), fmt.Sprintf("lower %d", beyond)
 	}
 	*p = PortRange{Low: uint16(a), High: uint16(b)}
 	return "", ""

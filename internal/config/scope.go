@@ -1,12 +1,14 @@
 package config
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 )
 
 // source is what a Config remembers of its file.
 type source struct {
+	file     string         // empty: none that a person could open
 	lines    map[string]int // by path, of every key and every item of a list
 	warnings Errors
 }
@@ -21,6 +23,16 @@ func (c *Config) Line(path string) int {
 		return 0
 	}
 	return c.source.lines[path]
+}
+
+// At names a key as a complaint about it begins: "tandem.yaml:7: sip.listeners.lan.address"; the key alone where no file
+// says it.
+func (c *Config) At(path string) string {
+	line := c.Line(path)
+	if line == 0 || c.source.file == "" {
+		return path
+	}
+	return fmt.Sprintf("%s:%d: %s", c.source.file, line, path)
 }
 
 // Origin says which scope gives a value of a trunk's policy: "trunk gw1", "site vienna", "global", "profile teams" or

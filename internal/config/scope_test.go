@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -94,6 +95,23 @@ func TestTheNarrowestScopeThatHasAKeyGivesIt(t *testing.T) {
 	}
 	if !slices.Equal(uc.Suites, []string{"AEAD_AES_256_GCM"}) || gw.Suites != nil {
 		t.Errorf("suites of uc %v, of gw, which has no SRTP, %v", uc.Suites, gw.Suites)
+	}
+}
+
+func TestAKeyIsNamedWithItsLineWhereAFileSaysIt(t *testing.T) {
+	c := mustParse(t, scoped)
+	for path, want := range map[string]string{
+		"trunks.gw.peer": fmt.Sprintf("t.yaml:%d: trunks.gw.peer", c.Line("trunks.gw.peer")),
+		"metrics.relay":  "metrics.relay",
+	} {
+		if got := c.At(path); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	for name, c := range map[string]*Config{"the embedded config": Embedded(), "a config without a file": new(Config)} {
+		if got := c.At("sip.listeners.local-udp.address"); got != "sip.listeners.local-udp.address" {
+			t.Errorf("%s: %q", name, got)
+		}
 	}
 }
 

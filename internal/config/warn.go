@@ -15,6 +15,8 @@ func (c *Config) warn(d *document) {
 	c.warnUsages(d)
 	c.warnUnused(d)
 	c.warnTwins(d)
+	c.warnAlone(d)
+	c.warnOpen(d)
 	for i, r := range c.Routes {
 		path := fmt.Sprintf("routes[%d]", i)
 		if len(r.From) == 0 && len(r.Usages) == 0 {
@@ -61,6 +63,55 @@ func (c *Config) warnTwins(d *document) {
 				break
 			}
 			first[key] = name
+		}
+	}
+}
+
+// warnAlone finds what both trunks of a call have to say and only one trunk says.
+func (c *Config) warnAlone(d *document) {
+	c.warnOnly(d, "fax", "T.38 crosses", func(p *Policy) bool { return p.Fax == FaxPassthrough || p.Fax == FaxClear })
+	c.warnOnly(d, "bypass", "media goes past us", func(p *Policy) bool { return p.Bypass })
+}
+
+// warnOnly warns of a key that one trunk says of itself, if no call could have that trunk on both of its sides.
+func (c *Config) warnOnly(d *document, key, does string, says func(*Policy) bool) {
+	var all []string
+	for name, t := range c.Trunks {
+		if says(&t.Policy) {
+			all = append(all, name)
+		}
+	}
+	if len(all) != 1 || c.turnsBack(all[0]) {
+		return
+	}
+	if path := "trunks." + all[0] + "." + key; d.has(path) {
+		d.warn(path, fmt.Sprintf("%s where both trunks of a call say so, and no other trunk says it", does), "write it there too, or remove it here")
+	}
+}
+
+// turnsBack reports whether a route may send a call out by the trunk that it came in by.
+func (c *Config) turnsBack(trunk string) bool {
+	of := func(list []string) bool {
+		return slices.ContainsFunc(list, func(name string) bool { return name == trunk || slices.Contains(c.Groups[name].Trunks, trunk) })
+	}
+	return slices.ContainsFunc(c.Routes, func(r Route) bool {
+		return of(r.To) && (of(r.From) || slices.Contains(r.From, FromAny) || len(r.Usages) > 0)
+	})
+}
+
+// warnOpen finds trunks by which anybody may call who reaches the listener: no certificate and no password is asked for, and
+// on UDP not even the address is proven.
+func (c *Config) warnOpen(d *document) {
+	for name, t := range c.Trunks {
+		l := c.SIP.Listeners[t.Listener]
+		if l.TLS != nil && l.TLS.Client == ClientRequire || t.Challenge != nil {
+			continue
+		}
+		for i, p := range t.Sources {
+			if item := fmt.Sprintf("trunks.%s.sources[%d]", name, i); p.Bits() == 0 {
+				d.warn(item, "lets everybody call by this trunk who reaches listener "+t.Listener,
+					"list the peer's addresses, or ask for a certificate (a tls listener) or a password (challenge)")
+			}
 		}
 	}
 }

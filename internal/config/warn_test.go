@@ -29,6 +29,13 @@ func TestWhatIsSurelyNotMeantIsWarnedOf(t *testing.T) {
 		{"two trunks for the same callers", broken + "  gw2: {listener: udp1, peer: '198.51.100.1:5070'}\n  gw3: {listener: udp1, peer: 198.51.100.3, sources: [198.51.100.1]}\n",
 			"16:3: trunks.gw2: calls from 198.51.100.1/32 enter by trunk gw, which expects them on listener udp1 too; give each its own sources, or put one on another listener\n" +
 				"17:3: trunks.gw3: calls from 198.51.100.1/32 enter by trunk gw, which expects them on listener udp1 too; give each its own sources, or put one on another listener"},
+		{"what one trunk says alone", broken + "    bypass: true\n    fax: passthrough\n  gw2: {listener: udp1, peer: 198.51.100.2}\nroutes:\n  - {name: r, from: [gw], to: [gw2]}\n",
+			"16:13: trunks.gw.bypass: true: media goes past us where both trunks of a call say so, and no other trunk says it; write it there too, or remove it here\n" +
+				"17:10: trunks.gw.fax: passthrough: T.38 crosses where both trunks of a call say so, and no other trunk says it; write it there too, or remove it here"},
+		{"what one trunk says of calls between its own", broken + "    bypass: true\n    fax: passthrough\ngroups: {g: {trunks: [gw]}}\nroutes:\n  - {name: r, from: [gw], to: [g]}\n", ""},
+		{"a trunk for everybody", broken + "    sources: [198.51.100.1, 0.0.0.0/0]\n  gw2: {listener: tls1, peer: gw2.example.com, sources: ['::/0']}\n" +
+			"  gw3: {listener: udp1, peer: 198.51.100.3, sources: ['::/0'], challenge: {realm: r, users: {a: b}}}\n",
+			"16:29: trunks.gw.sources[1]: 0.0.0.0/0: lets everybody call by this trunk who reaches listener udp1; list the peer's addresses, or ask for a certificate (a tls listener) or a password (challenge)"},
 		{"a fax in place of SRTP", broken + "    fax: passthrough\n  gw2: {listener: tls1, peer: gw2.example.com, fax: passthrough}\n  gw3: {listener: tls1, peer: gw3.example.com, fax: passthrough_clear}\n" +
 			"  gw4: {listener: tls1, peer: gw4.example.com, srtp: optional, fax: passthrough}\n",
 			"17:53: trunks.gw2.fax: passthrough: never happens: T.38 has no encryption, and srtp is required here; write passthrough_clear to let faxes cross in clear, or refuse"},

@@ -166,7 +166,7 @@ func (b *B2BUA) heed(tr *trunk.Trunk, why string) {
 		return
 	}
 	if why == "" {
-		why = fmt.Sprintf("%d OPTIONS in a row not answered", h.Misses())
+		why = tr.Silence(b.o.Now())
 	}
 	log := b.log.Warn
 	if state < before {

@@ -13,6 +13,7 @@ package console
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -87,7 +88,11 @@ func (c *Console) Handle(ctx context.Context, conn *control.Conn, method string,
 		control.Async(ctx) // it reads files
 		return answer(raw, func(p Reload) (Reloaded, error) { return c.o.Reload(ctx, p.Check) })
 	case MethodDrain:
-		return answer(raw, func(p control.Drain) (DrainResult, error) { return c.drain(conn.Peer(), p) })
+		r, err := answer(raw, func(p control.Drain) (DrainResult, error) { return c.drain(conn.Peer(), p) })
+		if wrong := (*control.Error)(nil); errors.As(err, &wrong) { // the answer to a bare sip.drain: neither meaning is the safe one to guess
+			err = control.Errorf(wrong.Code, `sip.drain: %s; write {"on":true} to take no new calls, {"on":false} to take them again`, wrong.Message)
+		}
+		return r, err
 	}
 	return nil, control.UnknownMethod(method, names()...)
 }

@@ -345,6 +345,10 @@ func TestDrainAndReloadDoAndSayWhatCameOfIt(t *testing.T) {
 	if r := must[DrainResult](t, d, MethodDrain, `{"on":false}`); r.Draining || p.draining {
 		t.Errorf("%+v", r)
 	}
+	if _, err := ask[DrainResult](t, d, MethodDrain, `{}`); control.CodeOf(err) != control.CodeParams ||
+		!strings.Contains(err.Error(), `sip.drain: on: missing; write {"on":true} to take no new calls, {"on":false} to take them again`) || p.draining {
+		t.Errorf("a drain that does not say which way: %v", err)
+	}
 	if r := must[Reloaded](t, d, MethodReload, `{"check":true}`); r.Applied || len(r.Changes) != 1 {
 		t.Errorf("%+v", r)
 	}

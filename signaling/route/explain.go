@@ -43,7 +43,8 @@ type Explanation struct {
 // Sent is a hop and how its numbers came about.
 type Sent struct {
 	Hop
-	Steps []Step `json:"steps"`
+	Health string `json:"health,omitempty"` // why it is tried later than its place in the file says; empty: nothing is known against it
+	Steps  []Step `json:"steps"`
 }
 
 // NotAsked is a route that was not held against the call.
@@ -65,17 +66,34 @@ func (t *Table) Explain(q Question, live Board) (Explanation, error) {
 	if err := t.complete(&q); err != nil {
 		return Explanation{}, err
 	}
-	p := t.answer(&q, q.assume(live), nil)
+	board := q.assume(live)
+	p := t.answer(&q, board, nil)
 	e := Explanation{
 		Question: q, Live: live != nil, Called: p.Called, Caller: p.Caller, Route: p.Route, Emergency: p.Emergency,
 		Steps: filled(p.Steps), NotAsked: filled(t.notAsked(q.Trunk, &p)), Hops: []Sent{}, Skips: filled(p.Skips), Code: p.Code, Why: p.Why,
 	}
 	for _, h := range p.Hops {
-		sent := Sent{Hop: h, Steps: []Step{}}
+		v, _ := board(h.Trunk)
+		sent := Sent{Hop: h, Health: health(v, p.Emergency), Steps: []Step{}}
 		t.sides[h.Trunk].leave(p.Called, p.Caller, &sent.Steps)
 		e.Hops = append(e.Hops, sent)
 	}
 	return e, nil
+}
+
+// health says what is known against a trunk that is tried all the same.
+func health(v trunk.View, emergency bool) string {
+	switch {
+	case v.State == trunk.Down && emergency:
+		return "down, and this is an emergency call"
+	case v.State == trunk.Down:
+		return "down, and nobody else is left"
+	case v.Rest > 0:
+		return "asked for rest, and this is an emergency call"
+	case v.State == trunk.Demoted:
+		return "demoted"
+	}
+	return ""
 }
 
 // answer plans the call of a question. A call takes a place on the trunk by which it enters, too: without one it is refused,

@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
+
+	"tandem/signaling/trunk"
 )
 
 // printed is what people see.
@@ -122,6 +125,37 @@ func TestALiveExplanationSeesTheBoardUnderTheAssumptions(t *testing.T) {
 	}
 	if !strings.Contains(printed(&e), "Health and places are those of the running node, but gw3 down.") {
 		t.Errorf("printed\n%s", printed(&e))
+	}
+}
+
+func TestATrunkThatIsTriedAllTheSameSaysWhatIsKnownAgainstIt(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		q    Question
+		want string
+	}{
+		{"nothing", Question{Trunk: "pbx", To: "0222"}, ""},
+		{"all are down", Question{Trunk: "pbx", To: "0222", Down: []string{"gw1", "gw2", "gw3"}}, "down, and nobody else is left"},
+		{"all are demoted", Question{Trunk: "pbx", To: "0222", Demoted: []string{"gw1", "gw2", "gw3"}}, "demoted"},
+	} {
+		e, err := table(t, world).Explain(tc.q, nil)
+		if err != nil || len(e.Hops) == 0 {
+			t.Fatalf("%s: %v, %+v", tc.name, err, e)
+		}
+		for _, h := range e.Hops {
+			if h.Health != tc.want || tc.want != "" && strings.Count(printed(&e), "  ("+tc.want+")\n") != len(e.Hops) {
+				t.Errorf("%s: %s has %q, printed\n%s", tc.name, h.Trunk, h.Health, printed(&e))
+			}
+		}
+	}
+	for want, v := range map[string]trunk.View{
+		"":                                    {},
+		"down, and this is an emergency call": {State: trunk.Down},
+		"asked for rest, and this is an emergency call": {Rest: time.Second, State: trunk.Demoted},
+	} {
+		if got := health(v, true); got != want {
+			t.Errorf("%+v: %q, want %q", v, got, want)
+		}
 	}
 }
 

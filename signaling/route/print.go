@@ -166,6 +166,9 @@ func (p printer) trunks(e *Explanation) {
 		if h.Drawn != "" {
 			fmt.Fprintf(p.w, "  (drawn for each call: %s)", h.Drawn)
 		}
+		if h.Health != "" {
+			fmt.Fprintf(p.w, "  (%s)", h.Health)
+		}
 		io.WriteString(p.w, "\n")
 		p.rows("        ", p.steps(h.Steps, KindCalled, KindCalling))
 	}

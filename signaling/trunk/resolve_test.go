@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,6 +56,39 @@ func TestPeerOfAnotherFamilyIsAnErrorThatNamesTheListener(t *testing.T) {
 	want := "trunk none: gw2.example.net has no address of the family of listener gw6 (2001:db8::1)"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestSilenceTellsWhetherThereWasAnAddressToAsk(t *testing.T) {
+	zone := &dns{}
+	zone.set("gw2.example.net", nil, "198.51.100.2")
+	tab, clk := table(t, zone, newClock()), newClock()
+	none := trunkOf(t, tab, "none")
+	unasked := none.Silence(clk.now())
+	if want := "no address to send OPTIONS to: gw2.example.net is not resolved"; unasked != want {
+		t.Errorf("before any lookup: %q, want %q", unasked, want)
+	}
+	if _, _, err := none.Targets(context.Background()); err == nil {
+		t.Error("a peer of another family has a target")
+	}
+	if got, want := none.Silence(clk.now()), "no address to send OPTIONS to: those of gw2.example.net are of another family than listener gw6"; got != want {
+		t.Errorf("another family: %q, want %q", got, want)
+	}
+	there := trunkOf(t, tab, "gw2")
+	if _, _, err := there.Targets(context.Background()); err != nil {
+		t.Error(err)
+	}
+	there.Missed(clk.now())
+	there.Missed(clk.now())
+	if got, want := there.Silence(clk.now()), "2 OPTIONS in a row not answered"; got != want {
+		t.Errorf("an address that is silent: %q, want %q", got, want)
+	}
+	lost := trunkOf(t, table(t, &dns{}, clk), "gw2")
+	if _, _, err := lost.Targets(context.Background()); err == nil {
+		t.Error("a name that does not exist has a target")
+	}
+	if got := lost.Silence(clk.now()); !strings.HasPrefix(got, "no address to send OPTIONS to: ") || !strings.Contains(got, "no such record") {
+		t.Errorf("a name that does not exist: %q", got)
 	}
 }
 

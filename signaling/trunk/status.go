@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -141,6 +142,21 @@ func (tr *Trunk) Snapshot(now time.Time) Status {
 	}
 	tr.addresses(&s, now)
 	return s
+}
+
+// Silence says why nobody answers the trunk's polls: their number, or that there is no address to send one to.
+func (tr *Trunk) Silence(now time.Time) string {
+	s := tr.Snapshot(now)
+	usable := slices.ContainsFunc(s.Addresses, func(a Address) bool { return !a.Unusable })
+	switch {
+	case usable:
+		return fmt.Sprintf("%d OPTIONS in a row not answered", s.Misses)
+	case len(s.Addresses) > 0:
+		return fmt.Sprintf("no address to send OPTIONS to: those of %s are of another family than listener %s", s.Peer, s.Listener)
+	case s.DNSError != "":
+		return "no address to send OPTIONS to: " + s.DNSError
+	}
+	return fmt.Sprintf("no address to send OPTIONS to: %s is not resolved", s.Peer)
 }
 
 // addresses tells where the peer's name leads. The caller holds live.mu.
