@@ -19,13 +19,13 @@ import (
 //
 // A new call has to wait for those that came before it and whose INVITE has not left yet. At the rate at which INVITEs leave, so many of
 // them are as long a wait as is good for anybody, and nobody beyond is taken. A burst makes calls wait too and ends by itself: only when
-// there were too many for half a second are calls refused.
+// there were too many for a second are calls refused.
 const (
-	pressureGoal     = 100 * time.Millisecond // wait: it comes again with each step of a call, and callers repeat themselves after 500 ms
+	pressureGoal     = 200 * time.Millisecond // wait: it comes again with each step of a call, of which a caller should not notice more than a second
 	pressureFloor    = 50                     // calls that may always wait: when few come, the rate says little
 	pressureInterval = 100 * time.Millisecond // over which the rate is measured
 	pressureWeight   = 0.25                   // of an interval in the rate
-	pressurePatience = 5                      // intervals until refusals begin, and until they are over
+	pressurePatience = 10                     // intervals until refusals begin, and until they are over
 )
 
 // pressure decides which new calls are refused because the node is overloaded. Its zero value refuses none.

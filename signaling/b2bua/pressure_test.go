@@ -110,7 +110,7 @@ func TestWhatOverloadBeganEndsWithIt(t *testing.T) {
 	if turns := played(&p, &now, 10, 100, 100); len(turns) != 0 {
 		t.Fatalf("all that come leave: %v", turns)
 	}
-	turns := played(&p, &now, 20, 100, 80)
+	turns := played(&p, &now, 40, 100, 80)
 	if !p.over || len(turns) != 1 || turns[overloadBegins] != 1 {
 		t.Fatalf("a fifth does not leave: %d wait, %v", p.inside, turns)
 	}
@@ -118,7 +118,7 @@ func TestWhatOverloadBeganEndsWithIt(t *testing.T) {
 	if p.over || len(turns) != 1 || turns[overloadEnds] != 1 {
 		t.Fatalf("fewer come than leave: %d wait, %v", p.inside, turns)
 	}
-	played(&p, &now, 30, 100, 80)
+	played(&p, &now, 40, 100, 80)
 	now = now.Add(time.Minute)
 	if ok, turned := p.enter(now); !ok || turned != overloadEnds {
 		t.Errorf("after a minute of silence: taken %t, %v", ok, turned)
