@@ -46,13 +46,22 @@ func (c *checkCmd) Run(s streams) error {
 	for _, w := range cfg.Warnings() {
 		fmt.Fprintf(s.err, "warning: %v\n", w)
 	}
-	for _, missing := range absent(cfg) {
+	for _, missing := range absent(c.here(cfg)) {
 		fmt.Fprintf(s.err, "warning: on this machine %v\n", missing)
 	}
 	if !holds {
 		return exit(1)
 	}
 	return nil
+}
+
+// here is what remains of the file for this machine, whose node it names or the host's name is: other nodes' addresses and files
+// need not be here. Of a file with nothing for this machine, all of it.
+func (c *checkCmd) here(all *config.Config) *config.Config {
+	if mine, err := config.LoadFor(c.Config, c.Node); err == nil {
+		return mine
+	}
+	return all
 }
 
 // reported prints a configuration's mistakes, one a line, and is then done with them.

@@ -30,9 +30,12 @@ func absentIdentities(cfg *config.Config) []error {
 	return all
 }
 
-// allUnread is what is wrong with the identities: every file that cannot be read, where identity names the first; what it said
-// if they can all be read.
+// allUnread is what is wrong with the identities: every file that cannot be read, where identity names the first such one; what
+// it said otherwise. Files that were read before may be gone meanwhile, and are not what is wrong then.
 func allUnread(cfg *config.Config, first error) []error {
+	if !errors.Is(first, fs.ErrNotExist) && !errors.Is(first, fs.ErrPermission) {
+		return []error{first}
+	}
 	var all []error
 	looked := make(map[string]bool) // a trunk has the files of its listener unless it says otherwise
 	look := func(section string, t *config.TLS) {

@@ -219,3 +219,41 @@ func TestTheDirectoryOfRecordsIsMadeIfTheOneAboveIsThere(t *testing.T) {
 		})
 	}
 }
+
+func TestCheckWantsNothingOfThisMachineThatIsAnotherNodes(t *testing.T) {
+	file := written(t, `node: here
+media:
+  networks:
+    lan: {addresses: [127.0.0.1], ports: 40000-40099}
+    far: {addresses: [203.0.113.201], ports: 40000-40099}
+sip:
+  listeners:
+    lan: {node: here, transport: udp, address: "127.0.0.1:5060"}
+    far: {node: there, transport: udp, address: "203.0.113.201:5060"}
+trunks:
+  gw: {listener: lan, peer: 198.51.100.1, network: lan}
+  uc: {listener: far, peer: 198.51.100.2, network: far, auth: {user: u, password_file: /nonexistent/p}}
+`)
+	for _, c := range []struct {
+		node string
+		want int // lines of "on this machine"
+	}{{"", 0}, {"here", 0}, {"there", 2}} {
+		var out, told bytes.Buffer
+		check(t, (&checkCmd{Config: file, Node: c.node}).Run(streams{out: &out, err: &told}))
+		if n := strings.Count(told.String(), "on this machine"); n != c.want {
+			t.Errorf("node %q: %s", c.node, &told)
+		}
+	}
+}
+
+func TestAFileThatIsGoneIsNotWhyAnotherIsWrong(t *testing.T) {
+	files := `5061", tls: {certificate: /nonexistent/c.pem, key: /nonexistent/k.pem, ca: /nonexistent/ca.pem}}`
+	cfg, _ := loaded(t, strings.Replace(fmt.Sprintf(one, "127.0.0.1", "tls", 5061), `5061"}`, files, 1))
+	garbage := errors.New("no certificate in PEM form")
+	if all := allUnread(cfg, garbage); len(all) != 1 || all[0] != garbage {
+		t.Errorf("%v", all)
+	}
+	if all := allUnread(cfg, fmt.Errorf("open: %w", fs.ErrNotExist)); len(all) != 3 {
+		t.Errorf("%v", all)
+	}
+}

@@ -56,9 +56,11 @@ func (c *call) agreePassed(q *asked, om Media) {
 	if q.s == nil {
 		m = q.from.d.Media
 	}
+	before := q.from.d.Media
 	body := c.cross(q.from, q.to, m, om)
 	c.noteFax(&m, &om)
 	if q.waits() {
+		q.s.before = &before
 		c.renewed(q.from, q.s, body)
 	}
 	if q.done != nil {

@@ -1,8 +1,12 @@
 package b2bua
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+
+	"github.com/emiago/sipgo/sip"
 
 	"tandem/internal/config"
 )
@@ -195,4 +199,37 @@ func TestTransferInTheMiddleOfABypassedFaxIsRelayedAsAudioWithKeysWhereTheTrunkR
 	k.a.bye()
 	w.gw2.reply(w.gw2.next("BYE"), "200 OK", "", "")
 	w.gone()
+}
+
+func TestAHoldThatIsTakenBackTooLateIsTakenBackOnBothSides(t *testing.T) {
+	for _, bypass := range []bool{false, true} {
+		t.Run(fmt.Sprintf("bypass %t", bypass), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPaper(t, func(c *config.Config) {
+					for _, name := range []string{"a", "b1"} {
+						edit(c, name, func(tr *config.Trunk) { tr.Bypass = bypass })
+					}
+				})
+				p.invite(0)
+				synctest.Wait()
+				p.answer(0, 200, "callee", true)
+				synctest.Wait()
+				p.fromCaller(0, sip.ACK, "")
+				synctest.Wait()
+				p.fromCaller(0, sip.INVITE, sdpOf("192.0.2.10", 5000, "a=sendonly\r\n"))
+				synctest.Wait()
+				seq := p.seq
+				p.answer(1, 200, "callee", true) // the callee is held now
+				synctest.Wait()
+				late := p.inbound(sip.CANCEL, "192.0.2.10", "call0", "from", p.calls[0].id, seq)
+				late.Invite = p.inbound(sip.INVITE, "192.0.2.10", "call0", "from", p.calls[0].id, seq)
+				p.b.Handle(late) // the stack's 487 was faster than our 200
+				synctest.Wait()
+				if n := p.stack.count(); n != 3 {
+					t.Errorf("%d requests, want 3: the callee is not told", n)
+				}
+				p.over(t)
+			})
+		})
+	}
 }

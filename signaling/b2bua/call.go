@@ -175,14 +175,20 @@ func (c *call) toil() bool {
 			c.timers.fire()
 		case do != nil:
 			do()
-		default:
+		case c.rest():
+			return true
+		}
+		if c.box.len() > 0 { // as long as messages come, it would not rest
 			c.timers.arm()
-			if c.box.rest() {
-				return true
-			}
 		}
 	}
 	return false
+}
+
+// rest gives the worker back. False: something came.
+func (c *call) rest() bool {
+	c.timers.arm()
+	return c.box.rest()
 }
 
 // leave takes the call out of the tables, answers what came at the last moment, and lets go of what would keep it in memory. A

@@ -170,3 +170,53 @@ func TestLinesOfACallCarryItsIDAsIfTheyAlwaysHad(t *testing.T) {
 		t.Errorf("\n%swant\n%s", &ours, &plain)
 	}
 }
+
+func TestAMailboxKeepsNothingAndNeverGrowsBeyondItsBound(t *testing.T) {
+	var m mailbox
+	m.put(func() {}, mailboxSize)
+	for range 100 * mailboxSize { // it is never empty
+		m.put(func() {}, mailboxSize)
+		if do, _ := m.next(); do == nil {
+			t.Fatal("a message is lost")
+		}
+	}
+	for range mailboxSize {
+		m.put(func() {}, mailboxSize)
+	}
+	if m.len() != mailboxSize || cap(m.queue) > 2*mailboxSize {
+		t.Errorf("%d messages wait in room for %d", m.len(), cap(m.queue))
+	}
+	for do, _ := m.next(); do != nil; do, _ = m.next() {
+	}
+	for i, do := range append(m.queue[:cap(m.queue)], m.first[:]...) {
+		if do != nil {
+			t.Fatalf("message %d is kept after it was taken", i)
+		}
+	}
+}
+
+func TestADeadlineDoesNotWaitUntilAFloodOfMessagesIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPaper(t)
+		p.invite(0)
+		synctest.Wait()
+		c, start := p.calls[0], time.Now()
+		fired := make(chan time.Duration, 1)
+		var again func()
+		left := 600
+		again = func() { // each message brings the next before it is done
+			if left--; left > 0 {
+				c.postOwn(again)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		c.postOwn(func() {
+			c.timers.after(time.Second, func() { fired <- time.Since(start) })
+			again()
+		})
+		if after := <-fired; after > 2*time.Second {
+			t.Errorf("a deadline of 1 s came after %s", after)
+		}
+		p.over(t)
+	})
+}

@@ -209,9 +209,7 @@ func (b *B2BUA) lookup(ctx context.Context, host string, v4 bool) (netip.Addr, e
 	if a, ok := literal(host); ok {
 		return a, nil
 	}
-	b.pressure.aside()
 	list, err := b.o.Resolver.LookupHost(ctx, host)
-	b.pressure.back()
 	if err != nil {
 		return netip.Addr{}, err
 	}

@@ -98,8 +98,9 @@ func (c *call) readOffer(l *leg, s *served, req *sip.Request) (Media, bool) {
 		c.rejectServed(l, s, 415, "the body is no SDP", func(res *sip.Response) { res.AppendHeader(sip.NewHeader("Accept", contentSDP)) })
 		return Media{}, false
 	}
-	ctx := c.b.patience()
-	next, err := c.b.terms(l).readOffer(ctx, l.d.Media, req.Body())
+	back := c.aside() // a c= line may name a host
+	next, err := c.b.terms(l).readOffer(c.b.patience(), l.d.Media, req.Body())
+	back()
 	if err != nil {
 		c.refuseOffer(l, s, err)
 		return Media{}, false

@@ -32,9 +32,23 @@ func (m *mailbox) put(do func(), most int) (ok, begin bool) {
 	if m.queue == nil {
 		m.queue = m.first[:0]
 	}
+	if len(m.queue) == cap(m.queue) {
+		m.shift()
+	}
 	m.queue = append(m.queue, do)
 	begin, m.held = !m.held, true
 	return true, begin
+}
+
+// shift makes room in front of what waits: who is never empty must not grow for ever. It needs m.mu.
+func (m *mailbox) shift() {
+	n := copy(m.queue, m.queue[m.taken:])
+	clear(m.queue[n:])
+	m.queue, m.taken = m.queue[:n], 0
+	if n == mailboxRoom && cap(m.queue) == mailboxRoom { // it moves out of first, which keeps nothing
+		m.queue = append(make([]func(), 0, mailboxSize), m.queue...)
+		clear(m.first[:])
+	}
 }
 
 // ring says that a deadline may have come. True: a worker is needed for it.

@@ -77,12 +77,6 @@ func (p *pressure) waiting() int {
 	return p.inside
 }
 
-// aside is a call that waits for somebody else from now on, for a name server: its wait says nothing about this node.
-func (p *pressure) aside() { p.add(-1) }
-
-// back is its return.
-func (p *pressure) back() { p.add(1) }
-
 func (p *pressure) add(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,7 +121,7 @@ func (b *B2BUA) crowd(v *view, from *trunk.Trunk, in *guard.Inbound) (inside, ok
 	inside, turned := b.pressure.enter(time.Now()) // Options.Now may not be a clock that runs
 	switch turned {
 	case overloadBegins:
-		b.log.Warn("overload: calls come faster than they can be served, some new ones are refused with 503")
+		b.log.Warn("overload: new calls wait too long for their turn, or for the relay; some are refused with 503", "waiting", b.pressure.waiting())
 	case overloadEnds:
 		b.log.Warn("overload is over", "refused_since_start", b.counters.drops[DropOverload].Load())
 	}
@@ -156,4 +150,14 @@ func (c *call) away() {
 		c.inside = false
 		c.b.pressure.leave()
 	}
+}
+
+// aside is that the call waits for somebody else, a name server, until the function is called that it returns: that wait says nothing
+// about this node.
+func (c *call) aside() (back func()) {
+	if !c.inside {
+		return func() {}
+	}
+	c.b.pressure.add(-1)
+	return func() { c.b.pressure.add(1) }
 }

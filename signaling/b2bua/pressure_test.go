@@ -1,6 +1,9 @@
 package b2bua
 
 import (
+	"context"
+	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -186,4 +189,43 @@ func TestARefusalForOverloadDoesNotSendThePeerAway(t *testing.T) {
 	relieve(w.b)
 	k.hangUp()
 	w.call().hangUp()
+}
+
+// slowNames knows no name, and takes its time to say so.
+type slowNames time.Duration
+
+func (s slowNames) LookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
+	select {
+	case <-time.After(time.Duration(s)):
+		return nil, errors.New("no such name")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func TestWhoWaitsForANameIsNoBurdenAndMakesNoRoomForOthersEither(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPaper(t)
+		p.b.o.Resolver = slowNames(time.Minute)
+		p.invite(0)
+		synctest.Wait()
+		p.answer(0, 200, "callee", true)
+		synctest.Wait()
+		p.fromCaller(0, sip.ACK, "")
+		synctest.Wait()
+		p.fromCaller(0, sip.INVITE, sdpOf("slow.example.net", 5000, "")) // in a call that is up
+		synctest.Wait()
+		if n := p.b.Stats().Waiting; n != 0 {
+			t.Errorf("%d calls wait, but none is new", n)
+		}
+		crowd(p.b)
+		p.invite(1)
+		synctest.Wait()
+		if n := p.b.Stats().Drops[DropOverload]; n != 1 {
+			t.Errorf("%d new calls were refused, want 1: a call that is up made room", n)
+		}
+		relieve(p.b)
+		time.Sleep(10 * time.Second)
+		p.over(t)
+	})
 }

@@ -86,9 +86,7 @@ func (c *call) begin(hop route.Hop) bool {
 		c.skip(hop, "its media network differs from that of the early media already sent to the caller")
 		return false
 	}
-	c.b.pressure.aside()
-	addrs, server, err := tr.Targets(c.b.patience())
-	c.b.pressure.back()
+	addrs, server, err := c.targets(tr)
 	if err != nil {
 		c.skip(hop, err.Error())
 		c.last, c.said, c.rec.Cause = 504, nil, 0
@@ -111,6 +109,12 @@ func (c *call) begin(hop route.Hop) bool {
 	c.called, c.caller = hop.Called, hop.Caller
 	c.rec.CalledSent, c.rec.CallerSent = hop.Called, hop.Caller
 	return c.start(t)
+}
+
+// targets are a trunk's addresses. A name server may take its time, and the call is no burden meanwhile.
+func (c *call) targets(tr *trunk.Trunk) (addrs []netip.AddrPort, server string, err error) {
+	defer c.aside()()
+	return tr.Targets(c.b.patience())
 }
 
 // asks is what the call needs of a trunk towards which it leaves.

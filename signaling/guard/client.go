@@ -209,18 +209,17 @@ func (c *clientTx) receive(res *sip.Response) Outcome {
 	if next.cancel {
 		c.sendCancel(was)
 	}
-	out := Absorbed
-	if next.deliver {
-		c.on(res, nil)
-		out = Delivered
+	if next.end { // whatever becomes of the handler: no timer would end it any more
+		defer c.end(nil)
 	}
-	if next.acknowledge {
-		c.on = nil // of a failure nothing more is told, and who was told need not be kept
+	if next.acknowledge { // of a failure nothing more is told, and who was told need not be kept
+		defer func() { c.on = nil }()
 	}
-	if next.end {
-		c.end(nil)
+	if !next.deliver {
+		return Absorbed
 	}
-	return out
+	c.on(res, nil)
+	return Delivered
 }
 
 // end is the end of the transaction; why is nil where it had its answer.

@@ -402,3 +402,17 @@ func TestCloseFailsWhatIsUnderWay(t *testing.T) {
 		t.Fatalf("a request after Close: %v", err)
 	}
 }
+
+func TestAHandlerThatPanicsLeavesNoTransactionBehind(t *testing.T) {
+	s := serve(t, Options{Listeners: udpOnly()})
+	p := dialPeer(t, s.Address("u"))
+	tx, err := s.Request(context.Background(), request("OPTIONS", "panics"), Egress{Listener: "u", Dest: p.addr()}, func(*sip.Response, error) { panic("a fault of ours") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.send(answer(p.recv(), "200 OK", "x"))
+	await(t, tx.Done(), "the end of the transaction")
+	if n := settled(t, s).Clients; n != 0 {
+		t.Errorf("%d requests are still alive", n)
+	}
+}
