@@ -67,6 +67,24 @@ func freePort(t *testing.T) int {
 	return c.LocalAddr().(*net.UDPAddr).Port
 }
 
+// heard waits until somebody has a UDP port of loopback: a REGISTER before that would be told by ICMP that nobody is there. It
+// looks into the kernel's table, since a socket of its own could take the port away from who is about to have it.
+func heard(t *testing.T, port int) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		table, err := os.ReadFile("/proc/net/udp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(table, fmt.Appendf(nil, ": 0100007F:%04X ", port)) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("nobody listens on port %d", port)
+		}
+	}
+}
+
 func TestSippsRegistrarIsSatisfiedInRealTime(t *testing.T) {
 	need(t, "sipp", "sip-tester")
 	dir, port := t.TempDir(), freePort(t)
@@ -84,6 +102,7 @@ func TestSippsRegistrarIsSatisfiedInRealTime(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- sipp.Wait() }()
 	t.Cleanup(func() { sipp.Process.Kill() })
+	heard(t, port)
 
 	listen := netip.MustParseAddrPort("127.0.0.1:0")
 	stack, err := guard.Open(context.Background(), guard.Options{
