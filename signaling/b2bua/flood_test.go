@@ -6,8 +6,9 @@ func TestWhatFindsNoRoomIsAnswered(t *testing.T) {
 	w := newWorld(t)
 	k := w.call()
 	c := w.b.all()[0]
-	held := make(chan struct{})
-	c.postOwn(func() { <-held })
+	busy, held := make(chan struct{}), make(chan struct{})
+	c.postOwn(func() { close(busy); <-held })
+	<-busy // nothing that came before waits any more
 	const most = 2 * mailboxSize
 	for range most {
 		k.a.other("OPTIONS", "")
