@@ -105,6 +105,21 @@ func TestWrongParametersAreNamed(t *testing.T) {
 	}
 }
 
+func TestFinalStatesAreForgottenThoughNoSessionIsClosedAfterThem(t *testing.T) {
+	h := open(t, nil)
+	h.listen("test")
+	h.call("one", nil)
+	must[control.SessionState](h, control.MethodClose, control.Ref{ID: "one"})
+	h.relay.forgetOld(time.Now().Add(finalKept - time.Second))
+	if again := must[control.SessionState](h, control.MethodGet, control.Ref{ID: "one"}); !again.Closed {
+		t.Error("the final state is not what was closed")
+	}
+	h.relay.forgetOld(time.Now().Add(finalKept + time.Second))
+	if len(h.relay.closed) != 0 || len(h.relay.order) != 0 {
+		t.Errorf("%d, %d are kept", len(h.relay.closed), len(h.relay.order))
+	}
+}
+
 func TestALostControllerEndsNoSessionUntilItIsAnOrphan(t *testing.T) {
 	h := open(t, func(o *Options) { o.Orphan = time.Hour })
 	client, _ := h.listen("test")

@@ -167,20 +167,28 @@ func (f *final) state() control.SessionState {
 
 // keep remembers a closed session's counters for a while.
 func (r *Relay) keep(f final) {
-	now := time.Now()
-	for len(r.order) > 0 {
-		oldest, ok := r.closed[r.order[0]]
-		if ok && now.Before(oldest.until) && len(r.order) < r.options.Sessions {
-			break
-		}
-		delete(r.closed, r.order[0])
-		r.order = r.order[1:]
-	}
+	r.forget(time.Now(), r.options.Sessions-1)
 	id := f.session.id
 	if _, again := r.closed[id]; !again {
 		r.order = append(r.order, id)
 	}
 	r.closed[id] = f
+}
+
+// forget lets go of final states that were kept long enough, and of more than most, the oldest first. The caller holds r.mu.
+func (r *Relay) forget(now time.Time, most int) {
+	if len(r.order) == 0 {
+		return
+	}
+	for len(r.order) > 0 {
+		oldest, ok := r.closed[r.order[0]]
+		if ok && now.Before(oldest.until) && len(r.order) <= most {
+			return
+		}
+		delete(r.closed, r.order[0])
+		r.order = r.order[1:]
+	}
+	r.order, r.closed = nil, map[string]final{} // a map keeps the room that it grew to
 }
 
 // recall returns a closed session's final state while it is kept.
@@ -190,6 +198,13 @@ func (r *Relay) recall(id string) (control.SessionState, bool) {
 		return control.SessionState{}, false
 	}
 	return f.state(), true
+}
+
+// forgetOld lets go of final states though no session is being closed.
+func (r *Relay) forgetOld(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget(now, r.options.Sessions)
 }
 
 // closeOrphans ends the sessions whose owner has no controller and whose legs have been silent for the configured time.

@@ -140,6 +140,7 @@ func (r *Relay) orphans(quit <-chan struct{}) {
 			return
 		case <-ticker.C:
 			r.closeOrphans(netio.Now())
+			r.forgetOld(time.Now())
 		}
 	}
 }

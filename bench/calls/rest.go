@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	// restMost is how long a gateway may take to come to rest: INVITE transactions stay for 32 s (RFC 6026, timer L), and Go
-	// collects at the latest two minutes after the last time.
-	restMost = 160 * time.Second
+	// restMost is how long a gateway may take to come to rest: INVITE transactions stay for 32 s (RFC 6026, timer L), and Go collects
+	// two minutes after the last time, or up to one later when nobody has anything to do (its monitor sleeps as well).
+	restMost = 220 * time.Second
 	restLook = time.Second
 
 	spareGoroutines = 12      // connections of those who ask, threads of pools

@@ -22,7 +22,8 @@ type Conditions struct {
 	RivalArguments []string `json:"rival_arguments,omitempty"`
 	RelayCPU       int      `json:"relay_cpu"`
 	LoadCPU        int      `json:"load_cpu"`
-	LoadAverage    string   `json:"load_average"` // of the machine when the run began: 1, 5, 15 minutes
+	Tuning         string   `json:"tuning,omitempty"` // what the rig told the kernel about the CPUs, beyond who runs where
+	LoadAverage    string   `json:"load_average"`     // of the machine when the run began: 1, 5, 15 minutes
 }
 
 // Here returns the conditions of this machine.

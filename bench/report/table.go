@@ -137,6 +137,9 @@ func (c *Conditions) Sentence() string {
 	if c.Rival != "" {
 		s += ", " + c.Rival
 	}
+	if c.Tuning != "" {
+		s += ", " + c.Tuning
+	}
 	return s + fmt.Sprintf("; load average before the run %s. `%s`", c.LoadAverage, c.Command)
 }
 

@@ -53,6 +53,24 @@ func GoFirst() error {
 	return nil
 }
 
+// schedule gives a thread one of the policies that share a CPU by weight, and precedence.
+func schedule(tid int, policy uint32) error {
+	return unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policy, Nice: precedence}, 0)
+}
+
+// noHalt keeps idle CPUs from halting until the file is closed: nobody may be late by any time in getting them back (Documentation/power/
+// pm_qos_interface.rst of the kernel).
+func noHalt() (*os.File, error) {
+	f, err := os.OpenFile("/dev/cpu_dma_latency", os.O_WRONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("rig: keep idle CPUs from halting: %w", err)
+	}
+	if _, err := f.Write(make([]byte, 4)); err != nil { // 0 us
+		return nil, fmt.Errorf("rig: keep idle CPUs from halting: %w", errors.Join(err, f.Close()))
+	}
+	return f, nil
+}
+
 // preferSession raises the weight of a process's session: where sessions share the CPU as groups (sched(7), autogroup), a
 // thread's nice value counts only within its own. A kernel without such groups needs nothing.
 func preferSession(pid string) (restore func() error, err error) {

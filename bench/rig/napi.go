@@ -54,6 +54,11 @@ func (s *side) useNAPI() error {
 		if err := unix.Setpriority(unix.PRIO_PROCESS, tid, precedence); err != nil {
 			return fmt.Errorf("rig: NAPI thread %d of %s: nice %d: %w", tid, s.device.Name, precedence, err)
 		}
+		if s.batch {
+			if err := schedule(tid, unix.SCHED_BATCH); err != nil {
+				return fmt.Errorf("rig: NAPI thread %d of %s: SCHED_BATCH: %w", tid, s.device.Name, err)
+			}
+		}
 	}
 	return nil
 }

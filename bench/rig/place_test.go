@@ -180,6 +180,38 @@ func TestClosingAPlaceRemovesNamespacesAndThreads(t *testing.T) {
 	}
 }
 
+func TestWhatIsUnderTestGoesFirstUnderThePolicyThatWasAskedFor(t *testing.T) {
+	needRoot(t)
+	for calm, want := range map[bool]uint32{false: unix.SCHED_NORMAL, true: unix.SCHED_BATCH} {
+		place, err := Build(context.Background(), Options{Calm: calm})
+		if err != nil {
+			t.Fatal(err)
+		}
+		process, err := place.Start(t.Context(), "sleep", []string{"1000"})
+		if err != nil {
+			t.Fatal(errors.Join(err, place.Close()))
+		}
+		for what, tids := range map[string][]int{"the program": {process.PID()}, "the receive thread": place.relay.napi} {
+			for _, tid := range tids {
+				if a, err := unix.SchedGetAttr(tid, 0); err != nil || a.Policy != want || a.Nice != precedence {
+					t.Errorf("calm %t: %s has policy %d, nice %d, want %d, %d; %v", calm, what, a.Policy, a.Nice, want, precedence, err)
+				}
+			}
+		}
+		if err := place.InRelay(func() error {
+			if a, err := unix.SchedGetAttr(0, 0); err != nil || a.Policy != unix.SCHED_NORMAL || a.Nice != 0 {
+				return fmt.Errorf("the thread that starts programs is left with policy %d, nice %d: %w", a.Policy, a.Nice, err)
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		if err := place.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestThePlaceGoesWithItsContext(t *testing.T) {
 	needRoot(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -47,7 +47,7 @@ func (p *Place) Start(ctx context.Context, program string, args []string, env ..
 	process.cmd.Env = append(os.Environ(), env...)
 	process.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true} // a terminal's ^C is ours to pass on
 	process.cmd.WaitDelay = time.Second                                                      // for children that hold its output open
-	err = p.relay.warden.run(func() error { return startPinned(process.cmd, p.options.RelayCPU) })
+	err = p.relay.warden.run(func() error { return p.relay.start(process.cmd) })
 	if err != nil {
 		return nil, fmt.Errorf("rig: start %s: %w", program, err)
 	}
@@ -68,21 +68,25 @@ func (p *Place) Start(ctx context.Context, program string, args []string, env ..
 	return process, nil
 }
 
-// startPinned starts a program on one CPU and before others: a child has the CPUs and the nice value of the thread that
-// forked it.
-func startPinned(cmd *exec.Cmd, cpu int) error {
+// start starts a program on the side's CPU and before others: a child has the CPUs, the policy and the nice value of the thread
+// that forked it.
+func (s *side) start(cmd *exec.Cmd) error {
 	var before unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		return err
 	}
-	if err := pinThread(0, cpu); err != nil {
+	if err := pinThread(0, s.cpu); err != nil {
 		return err
 	}
-	if err := GoFirst(); err != nil {
+	policy := uint32(unix.SCHED_NORMAL)
+	if s.batch {
+		policy = unix.SCHED_BATCH
+	}
+	if err := schedule(0, policy); err != nil {
 		return err
 	}
 	err := cmd.Start()
-	return errors.Join(err, unix.Setpriority(unix.PRIO_PROCESS, 0, 0), unix.SchedSetaffinity(0, &before))
+	return errors.Join(err, schedule(0, unix.SCHED_NORMAL), unix.Setpriority(unix.PRIO_PROCESS, 0, 0), unix.SchedSetaffinity(0, &before))
 }
 
 // PID returns the process number.

@@ -64,8 +64,7 @@ func main() {
 }
 
 // place builds the rig, and hands it to f.
-func (b *bench) place(ctx context.Context, f func(*rig.Place) error) (err error) {
-	var o rig.Options
+func (b *bench) place(ctx context.Context, o rig.Options, f func(*rig.Place) error) (err error) {
 	if b.RelayCPU >= 0 || b.LoadCPU >= 0 {
 		if b.RelayCPU < 0 || b.LoadCPU < 0 {
 			return errors.New("--relay-cpu and --load-cpu belong together: name both")

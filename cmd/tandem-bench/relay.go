@@ -65,7 +65,7 @@ func (c *relayCmd) compare(ctx context.Context, s streams) (*report.Comparison, 
 		other = theirs
 	}
 	var result report.Comparison
-	err = c.place(ctx, func(place *rig.Place) error {
+	err = c.place(ctx, rig.Options{}, func(place *rig.Place) error {
 		conditions := c.conditions(place, ours)
 		result, err = trial.Compare(ctx, trial.Options{
 			Place: place, Mode: load.Mode(c.Mode), Streams: c.Streams, Rate: c.Rate, Rounds: c.Rounds, Quick: c.Quick, Log: s.log,

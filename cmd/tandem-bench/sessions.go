@@ -38,7 +38,7 @@ func (c *sessionsCmd) measure(ctx context.Context) (*report.Sessions, error) {
 	}
 	t := &subject.Tandem{Binary: binary, Engine: c.Engine, Sessions: c.Count}
 	var result report.Sessions
-	err = c.place(ctx, func(place *rig.Place) error {
+	err = c.place(ctx, rig.Options{}, func(place *rig.Place) error {
 		conditions := c.conditions(place, t)
 		result, err = trial.Sessions(ctx, place, t, c.Count)
 		conditions.Tandem = t.Version()

@@ -21,6 +21,7 @@ type sipCmd struct {
 	Seconds int           `help:"How long a run lasts, and how long the highest rate must hold; default 10, with --quick 4."`
 	Within  time.Duration `help:"How long the whole search may take; default: by rounds and seconds, at most 14 minutes a round with a rival when runs last 10 s."`
 	Rival   string        `placeholder:"kamailio+rtpengine" help:"Measure this one beside it, in turn."`
+	Untuned bool          `help:"Leave it to the kernel who interrupts whom, and when idle CPUs halt. Without it everything under test, a rival too, runs under SCHED_BATCH (sched(7)), and no CPU halts."`
 	Rounds  int           `help:"How often each side has its turn; default 3, with --quick 1."`
 	Quick   bool          `help:"A look: short runs, coarse search, no wait for memory and goroutines afterwards."`
 	JSON    bool          `name:"json" help:"Print JSON instead of a table."`
@@ -62,7 +63,7 @@ func (c *sipCmd) compare(ctx context.Context, s streams) (result *calls.Result, 
 	}
 	c.settle()
 	ours := &calls.Tandem{Binary: binary, Engine: c.Engine}
-	err = c.place(ctx, func(place *rig.Place) (err error) {
+	err = c.place(ctx, rig.Options{Calm: !c.Untuned}, func(place *rig.Place) (err error) {
 		o := calls.Options{
 			Scene: calls.NewScene(place), Rate: c.Rate, For: time.Duration(c.Seconds) * time.Second, Rounds: c.Rounds,
 			Within: c.Within, Quick: c.Quick, Rest: !c.Quick, Log: s.log,
@@ -72,6 +73,9 @@ func (c *sipCmd) compare(ctx context.Context, s streams) (result *calls.Result, 
 		}
 		result.Conditions = report.Here([]string{c.command()})
 		result.Conditions.RelayCPU, result.Conditions.LoadCPU, result.Conditions.Tandem = place.RelayCPU(), place.LoadCPU(), result.Version
+		if !c.Untuned {
+			result.Conditions.Tuning = "SCHED_BATCH, no CPU halts"
+		}
 		if result.Rival != nil {
 			result.Conditions.Rival = result.Rival.Version
 		}
@@ -110,6 +114,9 @@ func (c *sipCmd) command() string {
 	line += fmt.Sprintf(" --seconds %d --rounds %d", c.Seconds, c.Rounds)
 	if c.Rival != "" {
 		line += " --rival " + c.Rival
+	}
+	if c.Untuned {
+		line += " --untuned"
 	}
 	if c.Quick {
 		line += " --quick"

@@ -33,9 +33,6 @@ type served struct {
 // invited is the first thing a call does: judge the INVITE, and try the first trunk.
 func (c *call) invited(in *guard.Inbound) {
 	c.firstSeq = c.a.open.seq
-	if err := c.respond(in, 100, nil); err != nil {
-		c.log.Debug("100 not sent", "error", err)
-	}
 	if !c.understood(in) || c.replacing(in.Req) || !c.routed() || !c.faxRouted() || !c.entered() {
 		c.away()
 		return

@@ -26,7 +26,6 @@ func (c *call) reinvited(l *leg, in *guard.Inbound) {
 	if !c.timerAllows(l, l.open) {
 		return
 	}
-	c.decide(in, 100, nil)
 	if len(in.Req.Body()) == 0 {
 		c.offerAgain(l)
 		return

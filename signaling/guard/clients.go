@@ -30,8 +30,9 @@ func unique(branch string) bool {
 
 // clientTable holds the client transactions.
 type clientTable struct {
-	mu  sync.Mutex
-	txs map[clientKey]*clientTx
+	mu    sync.Mutex
+	txs   map[clientKey]*clientTx
+	grown bool // beyond largeTable
 
 	resting  queue[clientTx] // accepted
 	settling queue[clientTx] // refused
@@ -49,6 +50,7 @@ func (t *clientTable) put(c *clientTx) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.txs[c.key] = c
+	t.grown = t.grown || len(t.txs) > largeTable
 }
 
 func (t *clientTable) drop(c *clientTx) {
@@ -56,6 +58,10 @@ func (t *clientTable) drop(c *clientTx) {
 	defer t.mu.Unlock()
 	if t.txs[c.key] == c {
 		delete(t.txs, c.key)
+	}
+	if t.grown && len(t.txs) == 0 {
+		t.open()
+		t.grown = false
 	}
 }
 

@@ -109,6 +109,7 @@ type Stack struct {
 	servers   serverTable
 	clients   clientTable
 	streams   streamTable
+	calming   *time.Timer // sayTrying
 
 	gate   sync.Mutex // no goroutine begins after closed
 	work   sync.WaitGroup
@@ -159,6 +160,7 @@ func Open(ctx context.Context, opt Options) (*Stack, error) {
 	s.clients.open()
 	s.streams.open()
 	s.doors.open(s.opt.Limits)
+	s.calming = time.AfterFunc(tryingAfter, s.sayTrying)
 	for _, l := range opt.Listeners {
 		if err := s.bind(ctx, l); err != nil {
 			s.Close()
@@ -298,6 +300,7 @@ func (s *Stack) Close() error {
 		s.gate.Lock()
 		close(s.closed)
 		s.gate.Unlock()
+		s.calming.Stop()
 		for _, l := range s.order {
 			if l.udp != nil {
 				l.udp.Close()

@@ -34,10 +34,11 @@ type Inbound struct {
 	tx   *serverTx
 
 	// Of an INVITE, while it has no final response; under the lock of tx.
-	born     time.Duration // when it came, since the stack was opened
-	repeats  []sip.Header  // what a response repeats, which the Handler leaves as it is
-	merge    mergeKey      // outside a dialog
-	onCancel []sip.FnTxCancel
+	born      time.Duration // when it came, since the stack was opened
+	repeats   []sip.Header  // what a response repeats, which the Handler leaves as it is
+	timestamp string        // which a 100 repeats
+	merge     mergeKey      // outside a dialog
+	onCancel  []sip.FnTxCancel
 }
 
 // SetLocalTag chooses the tag that every response to this request carries in To (RFC 3261 section 8.2.6.2), those that
@@ -204,6 +205,7 @@ type serverTx struct {
 
 	// Under mu, but for the place, which is the queue's.
 	canceled bool
+	waits    bool // for the Handler to say something, in the queue of those who do
 	state    serverState
 	final    int16 // status code of the final response, 0 before
 	mu       sync.Mutex

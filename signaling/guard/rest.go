@@ -24,10 +24,11 @@ type place[T any] struct {
 	before, after *place[T]
 }
 
-// add lets of wait until then.
-func (q *queue[T]) add(p *place[T], of *T, until time.Duration) {
+// add lets of wait until then, and tells whether nobody else waits.
+func (q *queue[T]) add(p *place[T], of *T, until time.Duration) (alone bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	alone = q.first == nil
 	p.of, p.until, p.before = of, until, q.last
 	if q.last == nil {
 		q.first = p
@@ -35,6 +36,17 @@ func (q *queue[T]) add(p *place[T], of *T, until time.Duration) {
 		q.last.after = p
 	}
 	q.last = p
+	return alone
+}
+
+// next is when the first will have waited long enough, or false when nobody waits.
+func (q *queue[T]) next() (until time.Duration, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.first == nil {
+		return 0, false
+	}
+	return q.first.until, true
 }
 
 // remove takes out what waits no longer.

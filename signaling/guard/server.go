@@ -59,10 +59,15 @@ type serverTable struct {
 	mu     sync.Mutex
 	txs    map[string]*serverTx
 	merges map[mergeKey]*serverTx
+	grown  bool // beyond largeTable
 
+	waiting  queue[serverTx] // INVITEs without any response
 	resting  queue[serverTx] // answered
 	settling queue[serverTx] // refused, and the ACK came
 }
+
+// largeTable is how many entries a table may have room for while it has none: a map keeps what it grew to.
+const largeTable = 4096
 
 func (t *serverTable) open() {
 	t.txs, t.merges = map[string]*serverTx{}, map[mergeKey]*serverTx{}
@@ -107,6 +112,7 @@ func (t *serverTable) put(tx *serverTx) *serverTx {
 	if tx.invite && !tx.inDialog {
 		t.merges[tx.in.merge] = tx
 	}
+	t.grown = t.grown || len(t.txs) > largeTable
 	return nil
 }
 
@@ -114,6 +120,10 @@ func (t *serverTable) drop(tx *serverTx) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.txs, tx.key)
+	if t.grown && len(t.txs) == 0 {
+		t.open()
+		t.grown = false
+	}
 }
 
 // settle is the final response to an INVITE, or its end without one: it may come again by another way.
@@ -151,6 +161,7 @@ func (l *listener) begin(in *Inbound) Outcome {
 	tx.key, in.born = string(key), in.Received.Sub(s.born)
 	if tx.invite {
 		in.repeats = repeated(make([]sip.Header, 0, repeatedRoom/2), req) // now: the Handler may take Req apart
+		in.timestamp = timestampOf(req)
 	}
 	if old := s.servers.put(tx); old != nil {
 		return old.repeat()
@@ -160,6 +171,9 @@ func (l *listener) begin(in *Inbound) Outcome {
 		return StrayRequest
 	}
 	in.tx, in.Tx = tx, tx
+	if tx.invite {
+		s.calm(tx)
+	}
 	s.opt.Handler(in)
 	return Delivered
 }

@@ -32,6 +32,7 @@ type repetition struct {
 
 // transmit sends a response that may be sent, and takes the transaction one further. t.mu is held.
 func (t *serverTx) transmit(code int, raw []byte) error {
+	t.calmed()
 	repeated := t.state == agreed
 	switch {
 	case repeated:
@@ -141,8 +142,11 @@ func (t *serverTx) desist() {
 func (t *serverTx) repeat() Outcome {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.last != nil {
+	switch {
+	case t.last != nil:
 		t.back.send(t.last) //nolint:errcheck // whoever asks again will do so once more
+	case t.waits:
+		t.hush()
 	}
 	return Absorbed
 }
@@ -173,6 +177,7 @@ func (t *serverTx) forget() {
 	if t.state == forgotten {
 		return
 	}
+	t.calmed()
 	t.queue().remove(&t.place)
 	t.settle()
 	t.desist()
