@@ -103,6 +103,7 @@ func TestWhoAskedMayLeaveTheCallThatRingsAndTheTransferGoesOn(t *testing.T) {
 			k.refer()
 			leave(k)
 			k.second.ackFailure(w.caller.next("487 INVITE"))
+			w.left()
 			k.a.bye() // both of its calls
 			w.caller.next("200 BYE")
 			w.gw1.reply(k.rings, "180 Ringing", "other", "")
@@ -146,6 +147,7 @@ func TestTransferToACallThatIsNotAnsweredLeavesTheFirstOne(t *testing.T) {
 			if left {
 				k.second.cancel()
 				k.second.ackFailure(w.caller.next("487 INVITE"))
+				w.left()
 			}
 			w.gw1.reply(k.rings, "486 Busy Here", "other", "")
 			if !left {
@@ -169,7 +171,7 @@ func TestTransferThatIsOverGivesTheCallThatRingsBack(t *testing.T) {
 		w.gw1.next("200 BYE")
 		w.caller.reply(w.caller.next("BYE"), "200 OK", "", "")
 		w.record()
-		eventually(t, "the promise to be taken back", func() bool { return promises(w) == 0 })
+		eventually(t, "the promise to be taken back", func() bool { return among(w, func(c *call) bool { return c.promised != nil }) == 0 })
 		w.gw1.reply(k.rings, "200 OK", "other", sdpOf("203.0.113.30", 7000, "", "8"))
 		w.gw1.next("ACK")
 		k.second.answered(w.caller.next("200 INVITE"))
@@ -218,11 +220,17 @@ func TestCancelThatOvertakesTheReferMakesItATransferToTheNumber(t *testing.T) {
 	w.gone()
 }
 
-// promises counts the calls that are promised to a transfer.
-func promises(w *world) (n int) {
+// left waits for a call to know that its caller left.
+func (w *world) left() {
+	w.t.Helper()
+	eventually(w.t, "the call to know that its caller left", func() bool { return among(w, func(c *call) bool { return c.a.ended }) == 1 })
+}
+
+// among counts the calls of which something is true, once they have worked off what came before.
+func among(w *world, is func(*call) bool) (n int) {
 	for _, c := range w.b.all() {
 		told := make(chan bool)
-		if c.postOwn(func() { told <- c.promised != nil }) && <-told {
+		if c.postOwn(func() { told <- is(c) }) && <-told {
 			n++
 		}
 	}
