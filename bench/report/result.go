@@ -98,8 +98,18 @@ type Comparison struct {
 	Rival      *Measures  `json:"rival,omitempty"`
 	Ratio      *Ratio     `json:"ratio,omitempty"`
 	Rounds     []Round    `json:"rounds"`
+	Stalls     *Stalls    `json:"stalls,omitempty"`
 	Notes      []string   `json:"notes,omitempty"` // what a reader must know to believe the numbers
 	Conditions Conditions `json:"conditions"`
+}
+
+// Stalls is what a thread that only looked at the clock found on the relay's CPU, beside the rounds.
+type Stalls struct {
+	Seconds float64 `json:"seconds"`    // watched
+	Share   float64 `json:"share"`      // of them in which it was kept from running
+	Longest float64 `json:"longest_us"` // at a time
+	P99     float64 `json:"p99_us"`     // delay that this alone makes, at the load at which the delay is read, whatever serves
+	P999    float64 `json:"p999_us"`
 }
 
 // Sessions is the answer of a run that opens many sessions.

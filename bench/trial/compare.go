@@ -7,6 +7,7 @@ import (
 
 	"tandem/bench/load"
 	"tandem/bench/report"
+	"tandem/bench/rig"
 	"tandem/bench/subject"
 )
 
@@ -32,7 +33,12 @@ func Compare(ctx context.Context, o Options, ours subject.Subject, rival subject
 		}
 	}
 	rate := t.equalRate(sides)
-	if err := t.inTurn(func(s *contender, round int) error { return t.measure(ctx, s, round, rate) }, sides); err != nil {
+	if err := t.inTurn(func(s *contender, round int) error {
+		if err := t.watch(); err != nil {
+			return err
+		}
+		return t.measure(ctx, s, round, rate)
+	}, sides); err != nil {
 		return report.Comparison{}, err
 	}
 	rounds := make([]report.Round, o.Rounds)
@@ -43,14 +49,37 @@ func Compare(ctx context.Context, o Options, ours subject.Subject, rival subject
 		}
 	}
 	c := report.Compare(rounds)
-	c.Notes = t.notes
+	c.Notes, c.Stalls = t.notes, t.found()
 	return c, nil
+}
+
+// watch looks at the relay's CPU, which has nothing to do between two turns.
+func (t *trial) watch() error {
+	if t.plan.watch == 0 {
+		return nil
+	}
+	s, err := t.Place.Stalls(t.plan.watch)
+	t.stalls.Add(s)
+	return err
+}
+
+// found is what watch saw.
+func (t *trial) found() *report.Stalls {
+	s := &t.stalls
+	if s.Watched == 0 {
+		return nil
+	}
+	return &report.Stalls{
+		Seconds: s.Watched.Seconds(), Share: s.Share(), Longest: micro(s.Longest()),
+		P99: micro(s.Floor(0.99, delayShare)), P999: micro(s.Floor(0.999, delayShare)),
+	}
 }
 
 type trial struct {
 	Options
-	plan  plan
-	notes []string
+	plan   plan
+	notes  []string
+	stalls rig.Stalls
 }
 
 // contender is one side over all rounds.

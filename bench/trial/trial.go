@@ -42,6 +42,7 @@ type plan struct {
 	first, again  Search        // of the first round and of the later ones, which know where to look
 	equal         time.Duration // of the run at the equal rate
 	delay         time.Duration // of the run for the delay
+	watch         time.Duration // of the relay's CPU before each turn; 0: nobody looks
 	allocForwards float64
 }
 
@@ -58,7 +59,7 @@ func (o *Options) plan() plan {
 			Guess: guess, Spread: 1.5, Resolution: 0.05, Least: leastRate, Most: mostRate,
 			Step: 2 * time.Second, Verify: 4 * time.Second, Budget: time.Minute,
 		},
-		equal: 5 * time.Second, delay: 4 * time.Second, allocForwards: allocForwards,
+		equal: 5 * time.Second, delay: 4 * time.Second, watch: 2 * time.Second, allocForwards: allocForwards,
 	}
 	p.again = p.first
 	p.again.Spread, p.again.Budget = 1.08, 30*time.Second
@@ -67,7 +68,7 @@ func (o *Options) plan() plan {
 		p.first.Resolution = 0.1
 		p.again = p.first
 		p.again.Spread = 1.15
-		p.equal, p.delay, p.allocForwards = time.Second, time.Second, 0
+		p.equal, p.delay, p.watch, p.allocForwards = time.Second, time.Second, 0, 0
 	}
 	return p
 }
