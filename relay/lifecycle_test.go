@@ -110,7 +110,7 @@ func TestFinalStatesAreForgottenThoughNoSessionIsClosedAfterThem(t *testing.T) {
 	h.listen("test")
 	h.call("one", nil)
 	must[control.SessionState](h, control.MethodClose, control.Ref{ID: "one"})
-	h.relay.forgetOld(time.Now().Add(finalKept - time.Second))
+	h.relay.forgetOld(time.Now().Add(finalKept / 2))
 	if again := must[control.SessionState](h, control.MethodGet, control.Ref{ID: "one"}); !again.Closed {
 		t.Error("the final state is not what was closed")
 	}

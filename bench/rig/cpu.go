@@ -71,6 +71,13 @@ func noHalt() (*os.File, error) {
 	return f, nil
 }
 
+// NoHalt tells whether idle CPUs are kept from halting. Without a driver for idle states nobody asks how late they may be.
+func (p *Place) NoHalt() bool {
+	driver, _ := os.ReadFile("/sys/devices/system/cpu/cpuidle/current_driver") // an error: there are no idle states
+	name := strings.TrimSpace(string(driver))
+	return p.latency != nil && name != "" && name != "none"
+}
+
 // preferSession raises the weight of a process's session: where sessions share the CPU as groups (sched(7), autogroup), a
 // thread's nice value counts only within its own. A kernel without such groups needs nothing.
 func preferSession(pid string) (restore func() error, err error) {

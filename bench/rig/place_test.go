@@ -191,6 +191,9 @@ func TestWhatIsUnderTestGoesFirstUnderThePolicyThatWasAskedFor(t *testing.T) {
 		if err != nil {
 			t.Fatal(errors.Join(err, place.Close()))
 		}
+		if place.NoHalt() && !calm {
+			t.Error("CPUs do not halt though nobody asked for it")
+		}
 		for what, tids := range map[string][]int{"the program": {process.PID()}, "the receive thread": place.relay.napi} {
 			for _, tid := range tids {
 				if a, err := unix.SchedGetAttr(tid, 0); err != nil || a.Policy != want || a.Nice != precedence {
@@ -206,8 +209,14 @@ func TestWhatIsUnderTestGoesFirstUnderThePolicyThatWasAskedFor(t *testing.T) {
 		}); err != nil {
 			t.Error(err)
 		}
+		if a, err := unix.SchedGetAttr(place.load.napi[0], 0); err != nil || (a.Policy == unix.SCHED_FIFO) == calm {
+			t.Errorf("calm %t: the load's receive thread has policy %d; %v", calm, a.Policy, err)
+		}
 		if err := place.Close(); err != nil {
 			t.Error(err)
+		}
+		if place.latency != nil && place.latency.Close() == nil {
+			t.Error("CPUs do not halt after Close")
 		}
 	}
 }

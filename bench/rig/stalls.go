@@ -33,7 +33,8 @@ func (p *Place) Stalls(d time.Duration) (Stalls, error) {
 		s = watch(d, monotonic)
 		result <- nil
 	}()
-	return s, <-result
+	err := <-result
+	return s, err
 }
 
 func monotonic() time.Duration {

@@ -74,7 +74,10 @@ func (c *sipCmd) compare(ctx context.Context, s streams) (result *calls.Result, 
 		result.Conditions = report.Here([]string{c.command()})
 		result.Conditions.RelayCPU, result.Conditions.LoadCPU, result.Conditions.Tandem = place.RelayCPU(), place.LoadCPU(), result.Version
 		if !c.Untuned {
-			result.Conditions.Tuning = "SCHED_BATCH, no CPU halts"
+			result.Conditions.Tuning = "SCHED_BATCH"
+			if place.NoHalt() {
+				result.Conditions.Tuning += ", no CPU halts"
+			}
 		}
 		if result.Rival != nil {
 			result.Conditions.Rival = result.Rival.Version

@@ -30,9 +30,9 @@ func unique(branch string) bool {
 
 // clientTable holds the client transactions.
 type clientTable struct {
-	mu    sync.Mutex
-	txs   map[clientKey]*clientTx
-	grown bool // beyond largeTable
+	mu   sync.Mutex
+	txs  map[clientKey]*clientTx
+	most int // entries of txs, since it was made
 
 	resting  queue[clientTx] // accepted
 	settling queue[clientTx] // refused
@@ -50,7 +50,7 @@ func (t *clientTable) put(c *clientTx) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.txs[c.key] = c
-	t.grown = t.grown || len(t.txs) > largeTable
+	t.most = max(t.most, len(t.txs))
 }
 
 func (t *clientTable) drop(c *clientTx) {
@@ -59,9 +59,8 @@ func (t *clientTable) drop(c *clientTx) {
 	if t.txs[c.key] == c {
 		delete(t.txs, c.key)
 	}
-	if t.grown && len(t.txs) == 0 {
-		t.open()
-		t.grown = false
+	if roomy(len(t.txs), t.most) {
+		t.txs, t.most = smaller(t.txs), len(t.txs)
 	}
 }
 

@@ -44,7 +44,8 @@ type Options struct {
 	Known func(listener string, src netip.Addr) bool
 
 	// Handler takes each request that passed. It is called in order of arrival for each connection and, on UDP, for each
-	// Call-ID; it must not block.
+	// Call-ID; it must not block. It need not say 100: an INVITE that gets nothing else for 100 ms gets that from here. One that is
+	// lost in a panic gets a 500.
 	Handler func(*Inbound)
 
 	Methods   []string // methods that Handler takes; others get 405 or 501. Default: INVITE, ACK, CANCEL, BYE, OPTIONS
@@ -53,6 +54,8 @@ type Options struct {
 
 	Log     *slog.Logger // nil: slog.Default
 	Metrics Metrics      // nil: only Stats counts
+
+	trying time.Duration // how long an INVITE waits for its 100; 0: tryingAfter
 }
 
 // Listener is one socket of ours and the identity that goes with it.
@@ -148,6 +151,9 @@ func Open(ctx context.Context, opt Options) (*Stack, error) {
 		s.opt.Methods = []string{"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS"}
 	}
 	s.opt.Limits = withDefaults(opt.Limits)
+	if s.opt.trying <= 0 {
+		s.opt.trying = tryingAfter
+	}
 	if ua := opt.UserAgent; ua != "" {
 		s.agent, s.server = sip.NewHeader("User-Agent", ua), sip.NewHeader("Server", ua)
 	}
@@ -160,7 +166,7 @@ func Open(ctx context.Context, opt Options) (*Stack, error) {
 	s.clients.open()
 	s.streams.open()
 	s.doors.open(s.opt.Limits)
-	s.calming = time.AfterFunc(tryingAfter, s.sayTrying)
+	s.calming = time.AfterFunc(s.opt.trying, s.sayTrying)
 	for _, l := range opt.Listeners {
 		if err := s.bind(ctx, l); err != nil {
 			s.Close()

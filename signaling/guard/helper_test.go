@@ -38,6 +38,9 @@ func serve(t testing.TB, opt Options) *Stack {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
+	if opt.trying == 0 {
+		opt.trying = time.Hour
+	}
 	for i := range opt.Listeners {
 		if !opt.Listeners[i].Addr.IsValid() {
 			opt.Listeners[i].Addr = netip.MustParseAddrPort("127.0.0.1:0")

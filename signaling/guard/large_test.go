@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestATableThatWasLargeIsMadeAnewWhenItIsEmpty(t *testing.T) {
+func TestATableThatWasLargeIsMadeAnewWhenFewAreLeft(t *testing.T) {
 	var servers serverTable
 	var clients clientTable
 	servers.open()
@@ -21,16 +21,19 @@ func TestATableThatWasLargeIsMadeAnewWhenItIsEmpty(t *testing.T) {
 			}
 			clients.put(ours[n])
 		}
-		if !servers.grown || !clients.grown {
-			t.Fatalf("round %d: not large", round)
-		}
 		were := [2]uintptr{reflect.ValueOf(servers.txs).Pointer(), reflect.ValueOf(clients.txs).Pointer()}
-		for n := range theirs {
+		for n := range largeTable {
 			servers.drop(theirs[n])
 			clients.drop(ours[n])
 		}
-		if servers.count() != 0 || clients.count() != 0 || reflect.ValueOf(servers.txs).Pointer() == were[0] || reflect.ValueOf(clients.txs).Pointer() == were[1] {
+		if servers.count() != 1 || clients.count() != 1 || reflect.ValueOf(servers.txs).Pointer() == were[0] || reflect.ValueOf(clients.txs).Pointer() == were[1] {
 			t.Fatalf("round %d: the tables with %d and %d entries are those that were large", round, servers.count(), clients.count())
 		}
+		last := strconv.Itoa(largeTable)
+		if servers.get([]byte(last)) != theirs[largeTable] || clients.get(clientKey{branch: last}) != ours[largeTable] {
+			t.Fatalf("round %d: who is left is lost", round)
+		}
+		servers.drop(theirs[largeTable])
+		clients.drop(ours[largeTable])
 	}
 }

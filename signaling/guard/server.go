@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -59,15 +60,26 @@ type serverTable struct {
 	mu     sync.Mutex
 	txs    map[string]*serverTx
 	merges map[mergeKey]*serverTx
-	grown  bool // beyond largeTable
+	most   int // entries of txs, since it was made
 
 	waiting  queue[serverTx] // INVITEs without any response
 	resting  queue[serverTx] // answered
 	settling queue[serverTx] // refused, and the ACK came
 }
 
-// largeTable is how many entries a table may have room for while it has none: a map keeps what it grew to.
-const largeTable = 4096
+// A map keeps the room that it grew to, so one that was large and has few entries left is copied into one that fits.
+const (
+	largeTable = 4096 // entries for which no room is given back
+	fewLeft    = 16   // times fewer than there were
+)
+
+func roomy(now, most int) bool { return most > largeTable && now <= most/fewLeft }
+
+func smaller[K comparable, V any](m map[K]V) map[K]V {
+	fitting := make(map[K]V, len(m))
+	maps.Copy(fitting, m)
+	return fitting
+}
 
 func (t *serverTable) open() {
 	t.txs, t.merges = map[string]*serverTx{}, map[mergeKey]*serverTx{}
@@ -112,7 +124,7 @@ func (t *serverTable) put(tx *serverTx) *serverTx {
 	if tx.invite && !tx.inDialog {
 		t.merges[tx.in.merge] = tx
 	}
-	t.grown = t.grown || len(t.txs) > largeTable
+	t.most = max(t.most, len(t.txs))
 	return nil
 }
 
@@ -120,9 +132,8 @@ func (t *serverTable) drop(tx *serverTx) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.txs, tx.key)
-	if t.grown && len(t.txs) == 0 {
-		t.open()
-		t.grown = false
+	if roomy(len(t.txs), t.most) {
+		t.txs, t.merges, t.most = smaller(t.txs), smaller(t.merges), len(t.txs)
 	}
 }
 
@@ -174,7 +185,14 @@ func (l *listener) begin(in *Inbound) Outcome {
 	if tx.invite {
 		s.calm(tx)
 	}
+	handled := false
+	defer func() {
+		if !handled { // it panicked; a 100 alone would have the peer wait for minutes
+			in.Reply(sip.StatusInternalServerError, "Server Internal Error") //nolint:errcheck // nothing was promised
+		}
+	}()
 	s.opt.Handler(in)
+	handled = true
 	return Delivered
 }
 
@@ -267,10 +285,13 @@ func (s *Stack) abandon(now time.Time) {
 		}
 		tx.mu.Lock()
 		waits := tx.in != nil && now.Sub(s.born)-tx.in.born >= limit
-		tx.mu.Unlock()
+		if waits && tx.invite {
+			tx.respond(respond(tx.in.repeats, sip.INVITE, "SIP/2.0", sip.StatusInternalServerError, "Server Internal Error")) //nolint:errcheck // it ends anyway
+		}
 		if waits {
 			s.counters.abandoned.Add(1)
-			tx.Terminate()
+			tx.forget()
 		}
+		tx.mu.Unlock()
 	}
 }

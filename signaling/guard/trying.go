@@ -23,8 +23,8 @@ func (s *Stack) calm(t *serverTx) {
 		return
 	}
 	t.waits = true
-	if s.servers.waiting.add(&t.place, t, s.age()+tryingAfter) {
-		s.calming.Reset(tryingAfter)
+	if s.servers.waiting.add(&t.place, t, s.age()+s.opt.trying) {
+		s.calming.Reset(s.opt.trying)
 	}
 }
 
@@ -61,11 +61,20 @@ func (t *serverTx) hush() {
 		return
 	}
 	res := respond(t.in.repeats, sip.INVITE, "SIP/2.0", sip.StatusTrying, "Trying")
-	if t.in.timestamp != "" { // with how long it took us (RFC 3261 section 8.2.6.1)
-		late := t.l.stack.age() - t.in.born
-		res.AppendHeader(sip.NewHeader("Timestamp", t.in.timestamp+" "+strconv.FormatFloat(late.Seconds(), 'f', 3, 64)))
+	if stamp := t.in.timestamp; stamp != "" {
+		if !strings.ContainsAny(stamp, " \t") { // with how long it took us (RFC 3261 section 8.2.6.1)
+			stamp += " " + strconv.FormatFloat((t.l.stack.age()-t.in.born).Seconds(), 'f', 3, 64)
+		}
+		res.AppendHeader(sip.NewHeader("Timestamp", stamp))
 	}
-	t.respond(res) //nolint:errcheck // who gets none asks again
+	t.l.dress(res)
+	raw, err := encodeResponse(res)
+	if err != nil {
+		return
+	}
+	t.calmed()
+	t.last = raw
+	t.back.send(raw) //nolint:errcheck // that the way back is gone is the Handler's to hear, when it answers
 }
 
 func timestampOf(req *sip.Request) string {
