@@ -108,7 +108,7 @@ type Stalls struct {
 	Seconds float64 `json:"seconds"`    // watched
 	Share   float64 `json:"share"`      // of them in which it was kept from running
 	Longest float64 `json:"longest_us"` // at a time
-	P99     float64 `json:"p99_us"`     // delay that this alone makes, at the load at which the delay is read, whatever serves
+	P99     float64 `json:"p99_us"`     // delay that this alone makes for a server of constant cost a packet that is busy for 70 % of the time
 	P999    float64 `json:"p999_us"`
 }
 

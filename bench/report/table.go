@@ -123,7 +123,7 @@ func (c *Comparison) Caveats() string {
 	b.WriteString(c.Conditions.Sentence() + "\n")
 	if s := c.Stalls; s != nil {
 		fmt.Fprintf(&b, "* a thread on the relay's CPU that only looked at the clock, for %.0f s beside the rounds, was kept from running for %.1f %% of the time, "+
-			"%.1f ms at a time at most: at 70 %% load that alone makes delays of p99 %s and p99.9 %s us, whatever serves\n",
+			"%.1f ms at a time at most: a server of constant cost a packet that is busy for 70 %% of the time has delays of p99 %s and p99.9 %s us by that alone\n",
 			s.Seconds, 100*s.Share, s.Longest/1000, count(s.P99), count(s.P999))
 	}
 	for _, note := range c.Notes {

@@ -11,7 +11,7 @@ import (
 )
 
 // Stalls is how a CPU treats a thread that does nothing but look at the clock: what the host of a virtual machine, interrupts and the
-// machine's own threads take of it. No program that is measured there is treated better.
+// machine's own threads take of it.
 type Stalls struct {
 	Watched time.Duration
 	Gaps    []time.Duration // between two looks, those of stallFrom and more
@@ -81,8 +81,8 @@ func (s *Stalls) Longest() time.Duration {
 	return slices.Max(s.Gaps)
 }
 
-// Floor is the delay, as a quantile, below which nobody can come who serves packets in their order and works for the share load of the time
-// that he has: what comes in a gap waits for its end, and for what came in it before. From the gap's length on the wait shrinks by 1 - load
+// Floor is the delay, as a quantile, that the gaps alone make for who serves packets in their order, each at the same cost, and is busy for the
+// share load of the time: what comes in a gap waits for its end, and for what came in it before. From the gap's length on the wait shrinks by 1 - load
 // a second, so that gap g makes packets of (g - t)/(1 - load) wait for longer than t.
 func (s *Stalls) Floor(quantile, load float64) time.Duration {
 	late := time.Duration((1 - quantile) * (1 - load) * float64(s.Watched))

@@ -32,7 +32,7 @@ func paceCollector() {
 //
 // Go's monitor thread sleeps for 20 us at a time as long as goroutines come and go, though it finds something to do only after
 // milliseconds. By the kernel's default of 50 us it wakes up thousands of times a second on a core with calls, and each time
-// interrupts somebody: a sixth of the CPU time of a call. Our timers, SIP's among them, are of half a second and longer; the naps
+// interrupts somebody: a sixth of the CPU time of a call. Our timers, SIP's among them, are of 100 ms and longer; the naps
 // of a worker do not depend on this.
 const timerSlack = time.Millisecond
 

@@ -45,7 +45,7 @@ type Options struct {
 
 	// Handler takes each request that passed. It is called in order of arrival for each connection and, on UDP, for each
 	// Call-ID; it must not block. It need not say 100: an INVITE that gets nothing else for 100 ms gets that from here. One that is
-	// lost in a panic gets a 500.
+	// lost in a panic gets a 500, and so does one that nobody answered.
 	Handler func(*Inbound)
 
 	Methods   []string // methods that Handler takes; others get 405 or 501. Default: INVITE, ACK, CANCEL, BYE, OPTIONS

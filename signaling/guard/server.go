@@ -188,7 +188,7 @@ func (l *listener) begin(in *Inbound) Outcome {
 	handled := false
 	defer func() {
 		if !handled { // it panicked; a 100 alone would have the peer wait for minutes
-			in.Reply(sip.StatusInternalServerError, "Server Internal Error") //nolint:errcheck // nothing was promised
+			tx.fail()
 		}
 	}()
 	s.opt.Handler(in)
@@ -229,26 +229,8 @@ func (l *listener) cancel(in *Inbound) Outcome {
 	if tx == nil {
 		return l.begin(in)
 	}
-	tx.mu.Lock()
-	invite, tag, hooks := tx.in, "", []sip.FnTxCancel(nil)
-	if !tx.inDialog {
-		tag = tx.localTag()
-	}
-	ok := in.Response(sip.StatusOK, "OK")
-	if tag != "" {
-		ok.To().Params.Add("tag", tag)
-	}
-	l.dress(ok)
-	if raw, err := encodeResponse(ok); err == nil {
-		in.back.send(raw)
-	}
-	ended := invite != nil
-	if ended {
-		tx.canceled, hooks = true, invite.onCancel
-		tx.respond(respond(invite.repeats, sip.INVITE, "SIP/2.0", sip.StatusRequestTerminated, "Request Terminated"))
-	}
-	tx.mu.Unlock()
-	if !ended {
+	invite, hooks := tx.cancel(in)
+	if invite == nil {
 		return Absorbed
 	}
 	for _, f := range hooks {
@@ -257,6 +239,25 @@ func (l *listener) cancel(in *Inbound) Outcome {
 	in.Invite = invite
 	l.stack.opt.Handler(in)
 	return Delivered
+}
+
+// cancel answers the CANCEL in, and its INVITE, which it returns unless that had its final response.
+func (t *serverTx) cancel(in *Inbound) (invite *Inbound, hooks []sip.FnTxCancel) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ok := in.Response(sip.StatusOK, "OK")
+	if !t.inDialog {
+		ok.To().Params.Add("tag", t.localTag())
+	}
+	t.l.dress(ok)
+	if raw, err := encodeResponse(ok); err == nil {
+		in.back.send(raw) //nolint:errcheck // whoever asks again will do so once more
+	}
+	if invite = t.in; invite != nil {
+		t.canceled, hooks = true, invite.onCancel
+		t.respond(respond(invite.repeats, sip.INVITE, "SIP/2.0", sip.StatusRequestTerminated, "Request Terminated")) //nolint:errcheck // it is cancelled all the same
+	}
+	return invite, hooks
 }
 
 // sweep ends transactions that have waited for repetitions, and those that nobody answered, so that a request lost above costs no
@@ -277,21 +278,35 @@ func (s *Stack) sweep() {
 	}
 }
 
+// waitsSince tells whether a request that came before that time has no final response.
+func (t *serverTx) waitsSince(then time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.in != nil && then.Sub(t.l.stack.born) >= t.in.born
+}
+
+// fail ends a request that nobody will answer: an INVITE, of which the peer may have heard a 100, with a 500, another in silence.
+func (t *serverTx) fail() {
+	defer t.l.recovered("a failure of ours", t.l.local)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.in == nil { // it was answered
+		return
+	}
+	if !t.invite || t.respond(respond(t.in.repeats, sip.INVITE, "SIP/2.0", sip.StatusInternalServerError, "Server Internal Error")) != nil {
+		t.forget()
+	}
+}
+
 func (s *Stack) abandon(now time.Time) {
 	for _, tx := range s.servers.all() {
 		limit := answerWithin
 		if tx.invite {
 			limit = s.opt.Limits.RingTimeout + ringingMargin
 		}
-		tx.mu.Lock()
-		waits := tx.in != nil && now.Sub(s.born)-tx.in.born >= limit
-		if waits && tx.invite {
-			tx.respond(respond(tx.in.repeats, sip.INVITE, "SIP/2.0", sip.StatusInternalServerError, "Server Internal Error")) //nolint:errcheck // it ends anyway
-		}
-		if waits {
+		if tx.waitsSince(now.Add(-limit)) {
 			s.counters.abandoned.Add(1)
-			tx.forget()
+			tx.fail()
 		}
-		tx.mu.Unlock()
 	}
 }

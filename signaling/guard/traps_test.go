@@ -152,7 +152,7 @@ func TestTrap5PanicCostsOneMessage(t *testing.T) {
 		in.Reply(200, "OK")
 	}})
 	p := dialPeer(t, s.Address("u"))
-	p.send(message("OPTIONS", "z9hG4bKbad", p.addr()))
+	p.send(message("INVITE", "z9hG4bKbad", p.addr()))
 	p.send(message("OPTIONS", "z9hG4bKgood", p.addr()))
 	want := map[string]string{"z9hG4bKbad": "500", "z9hG4bKgood": "200"}
 	for range 2 { // in any order: they are of two calls

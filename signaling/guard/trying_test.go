@@ -48,6 +48,26 @@ func TestAnINVITEWaitsForA100UntilAnythingIsSaid(t *testing.T) {
 	}
 }
 
+func TestWhoWaitsBehindAnotherGetsA100Too(t *testing.T) {
+	got, on := inbox()
+	s := serve(t, Options{Listeners: udpOnly(), Handler: on, trying: 50 * time.Millisecond})
+	p := dialPeer(t, s.Address("u"))
+	left := map[string]bool{}
+	for _, branch := range []string{"z9hG4bKone", "z9hG4bKtwo", "z9hG4bKthree"} {
+		p.send(message("INVITE", branch, p.addr()))
+		await(t, got, "the INVITE")
+		left[branch] = true
+	}
+	for len(left) > 0 {
+		said := p.recv()
+		if branch := param(field(said, "Via"), "branch"); status(said) != "100" || !left[branch] {
+			t.Fatalf("got %q", said)
+		} else {
+			delete(left, branch)
+		}
+	}
+}
+
 func TestAHandlerThatIsSlowHasA100SentWithTheTimeItTook(t *testing.T) {
 	for given, want := range map[string]bool{"54": true, "54 0.2": false} { // two numbers: somebody's own delay
 		got, on := inbox()
