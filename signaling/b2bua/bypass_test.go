@@ -210,12 +210,7 @@ func TestAHoldThatIsTakenBackTooLateIsTakenBackOnBothSides(t *testing.T) {
 						edit(c, name, func(tr *config.Trunk) { tr.Bypass = bypass })
 					}
 				})
-				p.invite(0)
-				synctest.Wait()
-				p.answer(0, 200, "callee", true)
-				synctest.Wait()
-				p.fromCaller(0, sip.ACK, "")
-				synctest.Wait()
+				p.talk()
 				p.fromCaller(0, sip.INVITE, sdpOf("192.0.2.10", 5000, "a=sendonly\r\n"))
 				synctest.Wait()
 				seq := p.seq

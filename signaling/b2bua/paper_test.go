@@ -276,6 +276,16 @@ func (p *paper) answer(n, code int, tag string, withSDP bool, extra ...sip.Heade
 	tx.on(res, nil)
 }
 
+// talk places a call that is answered.
+func (p *paper) talk() {
+	p.invite(0)
+	synctest.Wait()
+	p.answer(0, 200, "callee", true)
+	synctest.Wait()
+	p.fromCaller(0, sip.ACK, "")
+	synctest.Wait()
+}
+
 // over ends everything and says what is left.
 func (p *paper) over(t *testing.T) {
 	p.relay.failing(nil)
