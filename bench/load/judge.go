@@ -30,6 +30,7 @@ func (l *Load) judge(v *volley) (Result, []bool) {
 		total.Corrupt += r.Corrupt
 		total.Forged += r.Forged
 		total.Stray += r.Stray
+		total.Untimed += r.Untimed
 		total.Delays.Merge(r.Delays)
 	}
 	total.Delay = quantiles(total.Delays)
@@ -68,7 +69,11 @@ func (l *Load) judgePart(v *volley, delivered []bool, worker, workers int) Resul
 		default:
 			delivered[k] = true
 			r.Delivered++
-			r.Delays.RecordValue(max(v.log.at[i]-v.sentAt[k], 1))
+			if v.log.untimed[i] || v.untimed[k] {
+				r.Untimed++
+			} else {
+				r.Delays.RecordValue(max(v.log.at[i]-v.sentAt[k], 1))
+			}
 			if number+1 < highest[id] {
 				r.Misordered++
 			}

@@ -24,7 +24,8 @@ type Load struct {
 	Before, After func() error
 
 	place   *rig.Place
-	x       *xsk
+	sink    *sink
+	card    *card
 	pump    pump
 	clock   clock
 	streams []stream
@@ -66,7 +67,10 @@ func (l *Load) open() (err error) {
 		return err
 	}
 	err = l.place.InLoad(func() (err error) {
-		l.x, err = openXSK(l.place.LoadDevice())
+		if l.sink, err = openSink(l.place.LoadDevice()); err != nil {
+			return err
+		}
+		l.card, err = openCard(l.place.LoadDevice())
 		return err
 	})
 	if err != nil {
@@ -122,8 +126,11 @@ func (l *Load) Run(ctx context.Context, rate float64, duration time.Duration) (R
 func (l *Load) shoot(ctx context.Context, rate float64, marked bool) (Result, []bool, error) {
 	var stop atomic.Bool
 	defer context.AfterFunc(ctx, func() { stop.Store(true) })()
-	s := &shot{x: l.x, pump: l.pump, v: &l.volley, clock: l.clock, every: float64(time.Second) / rate, settle: l.settle, stop: &stop}
-	s.x.receive(receivers, &log{}) // what came since the last run
+	s := &shot{card: l.card, sink: l.sink, pump: l.pump, v: &l.volley, clock: l.clock, every: float64(time.Second) / rate, settle: l.settle, stop: &stop}
+	s.sink.receive(nil, 0) // what came since the last run
+	if err := s.card.begin(); err != nil {
+		return Result{}, nil, fmt.Errorf("load: %w", err)
+	}
 	before, err := l.lossesOfOurs()
 	if err != nil {
 		return Result{}, nil, err
@@ -139,6 +146,7 @@ func (l *Load) shoot(ctx context.Context, rate float64, marked bool) (Result, []
 		return Result{}, nil, err
 	}
 	r, delivered := l.judge(&l.volley)
+	r.Arrived = uint64(s.v.log.n) + s.v.log.missed
 	r.Offered, r.Sent = uint64(l.volley.count), uint64(s.sent)
 	r.Lost = r.Sent - r.Delivered
 	if r.Late = lateness(s); s.sent > 0 {
@@ -160,7 +168,7 @@ func mark(wanted bool, f func() error) func() error {
 // losses are packets that the load's side dropped.
 type losses struct {
 	ring   uint64 // by the ring of the load's device
-	socket uint64 // by the AF_XDP socket
+	socket uint64 // by the sink's ring
 }
 
 func (a losses) since(b losses) losses { return losses{a.ring - b.ring, a.socket - b.socket} }
@@ -170,7 +178,7 @@ func (l *Load) lossesOfOurs() (losses, error) {
 	if err != nil {
 		return losses{}, err
 	}
-	socket, err := l.x.overflows()
+	socket, err := l.sink.overflows()
 	return losses{wire.ToLoad, socket}, err
 }
 
@@ -186,7 +194,7 @@ func limit(s *shot, rate float64, r *Result, lost losses) string {
 	case float64(lost.ring) > ownShare*float64(r.Sent):
 		return fmt.Sprintf("the ring of the load's device overflowed: %d packets", lost.ring)
 	case float64(lost.socket) > ownShare*float64(r.Sent):
-		return fmt.Sprintf("the sink's socket overflowed: %d packets", lost.socket)
+		return fmt.Sprintf("the sink's ring overflowed: %d packets", lost.socket)
 	case s.v.log.missed > 0:
 		return fmt.Sprintf("more packets arrived than were sent and the log was full: %d packets", s.v.log.missed)
 	case r.Rate < rate*(1-tolerated):
@@ -198,8 +206,11 @@ func limit(s *shot, rate float64, r *Result, lost losses) string {
 // Close gives device, sockets and memory back.
 func (l *Load) Close() error {
 	var errs []error
-	if l.x != nil {
-		errs = append(errs, l.place.Polled(false), l.x.close())
+	if l.card != nil {
+		errs = append(errs, l.card.close())
+	}
+	if l.sink != nil {
+		errs = append(errs, l.place.Polled(false), l.sink.close())
 	}
 	return errors.Join(append(errs, l.pump.close(), l.volley.release())...)
 }

@@ -7,12 +7,9 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// stampBytes is what the program puts before each packet: its arrival, CLOCK_MONOTONIC in nanoseconds.
-const stampBytes = 8
-
-// The fields of struct xdp_md, linux/bpf.h, and of the two IP headers.
+// The fields of struct __sk_buff, linux/bpf.h, and of the two IP headers.
 const (
-	mdData, mdEnd, mdMeta, mdQueue = 0, 4, 8, 16
+	skbLength, skbData, skbEnd = 0, 76, 80
 
 	atEtherType = 12
 	atVersion4  = ethernetBytes
@@ -28,56 +25,80 @@ const (
 	fragmentBits4Raw = 0xff3f
 )
 
-const xdpPass = 2
+// Of linux/bpf.h.
+const (
+	tcxNext, tcxDrop = -1, 2
+	ringNoWakeup     = 1
+)
 
-// newCatcher returns the program that stamps every unfragmented UDP datagram and hands it to the socket of its queue in
-// sockets. Everything else, ARP and ND above all, goes to the kernel, which therefore never answers RTP with ICMP.
-func newCatcher(sockets *ebpf.Map) (*ebpf.Program, error) {
+// newCatcher returns the program that puts every unfragmented UDP datagram, stamped with CLOCK_MONOTONIC in nanoseconds, into ring, and
+// counts in lost[0] what finds it full. Everything else, ARP and ND above all, goes to the kernel, which therefore never answers RTP with ICMP.
+func newCatcher(ring, lost *ebpf.Map) (*ebpf.Program, error) {
 	code := asm.Instructions{
 		asm.Mov.Reg(asm.R6, asm.R1),
-		asm.LoadMem(asm.R2, asm.R6, mdData, asm.Word),
-		asm.LoadMem(asm.R3, asm.R6, mdEnd, asm.Word),
+		asm.LoadMem(asm.R7, asm.R6, skbLength, asm.Word),
+		asm.LoadMem(asm.R2, asm.R6, skbData, asm.Word),
+		asm.LoadMem(asm.R3, asm.R6, skbEnd, asm.Word),
 		asm.Mov.Reg(asm.R4, asm.R2),
 		asm.Add.Imm(asm.R4, head4),
-		asm.JGT.Reg(asm.R4, asm.R3, "pass"),
+		asm.JGT.Reg(asm.R4, asm.R3, "next"),
 		asm.LoadMem(asm.R5, asm.R2, atEtherType, asm.Half),
 		asm.JEq.Imm(asm.R5, etherTypeIP6Raw, "ipv6"),
-		asm.JNE.Imm(asm.R5, etherTypeIP4Raw, "pass"),
+		asm.JNE.Imm(asm.R5, etherTypeIP4Raw, "next"),
 		asm.LoadMem(asm.R5, asm.R2, atVersion4, asm.Byte),
-		asm.JNE.Imm(asm.R5, 0x45, "pass"),
+		asm.JNE.Imm(asm.R5, 0x45, "next"),
 		asm.LoadMem(asm.R5, asm.R2, atFragment4, asm.Half),
 		asm.And.Imm(asm.R5, fragmentBits4Raw),
-		asm.JNE.Imm(asm.R5, 0, "pass"),
+		asm.JNE.Imm(asm.R5, 0, "next"),
 		asm.LoadMem(asm.R5, asm.R2, atProtocol4, asm.Byte),
 		asm.JEq.Imm(asm.R5, protocolUDP, "catch"),
-		asm.Ja.Label("pass"),
+		asm.Ja.Label("next"),
 
 		asm.LoadMem(asm.R5, asm.R2, atNext6, asm.Byte).WithSymbol("ipv6"),
-		asm.JNE.Imm(asm.R5, protocolUDP, "pass"),
+		asm.JNE.Imm(asm.R5, protocolUDP, "next"),
 
-		asm.Mov.Reg(asm.R1, asm.R6).WithSymbol("catch"),
-		asm.Mov.Imm(asm.R2, -stampBytes),
-		asm.FnXdpAdjustMeta.Call(),
-		asm.JNE.Imm(asm.R0, 0, "pass"),
+		asm.LoadMapPtr(asm.R1, ring.FD()).WithSymbol("catch"),
+		asm.Mov.Imm(asm.R2, recordBytes),
+		asm.Mov.Imm(asm.R3, 0),
+		asm.FnRingbufReserve.Call(),
+		asm.JEq.Imm(asm.R0, 0, "full"),
+		asm.Mov.Reg(asm.R8, asm.R0),
 		asm.FnKtimeGetNs.Call(),
-		asm.LoadMem(asm.R2, asm.R6, mdMeta, asm.Word),
-		asm.LoadMem(asm.R3, asm.R6, mdData, asm.Word),
-		asm.Mov.Reg(asm.R4, asm.R2),
-		asm.Add.Imm(asm.R4, stampBytes),
-		asm.JGT.Reg(asm.R4, asm.R3, "pass"), // for the verifier
-		asm.StoreMem(asm.R2, 0, asm.R0, asm.DWord),
-		asm.LoadMapPtr(asm.R1, sockets.FD()),
-		asm.LoadMem(asm.R2, asm.R6, mdQueue, asm.Word),
-		asm.Mov.Imm(asm.R3, xdpPass),
-		asm.FnRedirectMap.Call(),
+		asm.StoreMem(asm.R8, recordStamp, asm.R0, asm.DWord),
+		asm.StoreMem(asm.R8, recordLength, asm.R7, asm.DWord),
+		asm.Mov.Reg(asm.R4, asm.R7),
+		asm.JLE.Imm(asm.R4, stride, "fits"),
+		asm.Mov.Imm(asm.R4, stride),
+		asm.JGE.Imm(asm.R4, head4, "copy").WithSymbol("fits"), // for the verifier
+		asm.Mov.Imm(asm.R4, head4),
+		asm.Mov.Reg(asm.R1, asm.R6).WithSymbol("copy"),
+		asm.Mov.Imm(asm.R2, 0),
+		asm.Mov.Reg(asm.R3, asm.R8),
+		asm.Add.Imm(asm.R3, recordFrame),
+		asm.FnSkbLoadBytes.Call(),
+		asm.Mov.Reg(asm.R1, asm.R8),
+		asm.Mov.Imm(asm.R2, ringNoWakeup),
+		asm.FnRingbufSubmit.Call(),
+		asm.Mov.Imm(asm.R0, tcxDrop),
 		asm.Return(),
 
-		asm.Mov.Imm(asm.R0, xdpPass).WithSymbol("pass"),
+		asm.StoreImm(asm.RFP, -4, 0, asm.Word).WithSymbol("full"),
+		asm.LoadMapPtr(asm.R1, lost.FD()),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -4),
+		asm.FnMapLookupElem.Call(),
+		asm.JEq.Imm(asm.R0, 0, "next"), // for the verifier
+		asm.Mov.Imm(asm.R1, 1),
+		asm.AddAtomic.Mem(asm.R0, asm.R1, asm.DWord, 0),
+		asm.Mov.Imm(asm.R0, tcxDrop),
+		asm.Return(),
+
+		asm.Mov.Imm(asm.R0, tcxNext).WithSymbol("next"),
 		asm.Return(),
 	}
-	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "catch", Type: ebpf.XDP, License: "GPL", Instructions: code})
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "catch", Type: ebpf.SchedCLS, License: "GPL", Instructions: code})
 	if err != nil {
-		return nil, fmt.Errorf("load: XDP program of the sink: %w", err)
+		return nil, fmt.Errorf("load: program of the sink: %w", err)
 	}
 	return program, nil
 }

@@ -21,8 +21,8 @@ const (
 
 // A pump is a socket whose receive call makes the kernel look at the load's device: busy polling (networking/napi.rst of
 // the kernel). While the sink pumps, the device asks for no attention, so that the relay's sends wake nobody up: such a
-// wake-up costs the sender more than the packet, and no wire would send that bill to a relay. An AF_XDP socket cannot do
-// it here: in copy mode it does not know its NAPI. A UDP socket does, from the first datagram that it receives.
+// wake-up costs the sender more than the packet, and no wire would send that bill to a relay. A UDP socket knows which
+// device to look at from the first datagram that it receives.
 type pump int
 
 // openPump must be called before the program that catches all datagrams is attached.

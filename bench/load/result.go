@@ -19,12 +19,14 @@ type Result struct {
 	Misordered uint64 // delivered after a later one of the same stream
 	Corrupt    uint64 // tag right or none, content wrong: RTP header, payload, checksum
 	Forged     uint64 // tag does not verify
+	Untimed    uint64 // of the delivered, those of no known delay: the load's CPU was away when they left or arrived
+	Arrived    uint64 // all that the sink caught
 	Stray      uint64 // not a datagram, for nobody, from the wrong address, of another stream, or of an earlier run
 
 	Rate   float64                 // packets per second that were really sent
 	Wall   time.Duration           // from the first due time to the last send
 	Late   Quantiles               // how late the generator sent, against its schedule
-	Delay  Quantiles               // arrival at the load's device minus send time
+	Delay  Quantiles               // arrival at the load's device minus send time, of the delivered but Untimed
 	Delays *hdrhistogram.Histogram // of the same, in nanoseconds
 	Own    uint64                  // of the lost, those that load's device or socket dropped: not the relay's doing
 	Limit  string                  // "" or why generator or sink, not the relay, set the limit of this run

@@ -15,13 +15,18 @@ import (
 )
 
 const (
-	burst  = 32                     // packets at most that leave at once, however late the generator is
-	gulp   = 64                     // packets at most that are taken from the socket between two bursts
+	burst  = 32                     // packets at most that are added to the card's ring at once, however late the generator is
+	salvo  = 16                     // packets at most that leave between two looks at what arrived
 	lead   = time.Millisecond       // from starting the clock to the first due time
 	settle = 300 * time.Millisecond // without an arrival after the last packet: the rest is lost
 	quiet  = 50 * time.Millisecond  // the same if exactly as many arrived as were sent; a relay may have doubled some
 	behind = 2 * time.Second        // a generator that is so late gives up: nothing takes its packets
-	catch  = 0.7                    // after a stall, packets follow each other in this share of their proper distance
+	catch  = 0.8                    // after a stall, packets follow each other in this share of their proper distance
+
+	// timed is how exactly a packet's times must be known for its delay to count: the sink looked at its device so short a time
+	// before the packet was stamped there, and the generator took no longer to send it. Beyond it a look at the delay is a look at how long the
+	// load's own CPU was away.
+	timed = 50 * time.Microsecond
 
 	// Moderation is how long packets gather before they leave together: what a network card waits before it interrupts
 	// (interrupt moderation; tens of microseconds by default). A veth pair has no such thing, and without it every packet
@@ -57,7 +62,8 @@ func (c *clock) now() int64 { return int64(time.Since(c.start)) + c.offset }
 
 // shot is one timed part.
 type shot struct {
-	x      *xsk
+	card   *card
+	sink   *sink
 	pump   pump
 	v      *volley
 	clock  clock
@@ -66,6 +72,7 @@ type shot struct {
 	stop   *atomic.Bool // ends it early
 
 	start   int64  // when packet 0 is due
+	looked  int64  // when the sink began to look at its device for the last time
 	sent    int    // packets 0 to sent-1 were handed over
 	paced   int64  // not before: a stall of ours must not overrun the relay, as no 20 ms of real streams would
 	starved uint64 // packets that found the ring to the relay full
@@ -104,33 +111,29 @@ func (s *shot) fire(cpu int, before, after func() error) (err error) {
 // loop is generator and sink in turn. It spins: the CPU is theirs, and whoever sleeps is late.
 func (s *shot) loop() {
 	s.start = s.clock.now() + int64(lead)
+	s.looked = s.start
 	last := s.start // packet sent or received
 	giveUp := s.start + int64(float64(s.v.count)*s.every) + int64(behind)
 	for s.sent < s.v.count && s.sendErr == nil && !s.stop.Load() {
 		now := s.clock.now()
-		s.x.reap()
 		if due := s.due(now); due > s.sent && now >= s.paced {
 			n := min(due-s.sent, burst)
-			s.send(n, now)
+			s.add(n, now)
 			s.paced = now + int64(float64(n)*s.every*catch)
 			last = now
-		} else if s.x.waiting() {
-			s.sendErr = s.x.send()
 		}
-		s.pump.turn()
-		s.x.receive(gulp, &s.v.log)
+		s.push(now)
+		s.receive()
 		if now > giveUp {
 			break
 		}
 	}
 	for !s.stop.Load() {
 		now := s.clock.now()
-		s.x.reap()
-		if s.x.waiting() && s.sendErr == nil {
-			s.sendErr = s.x.send()
+		if s.sendErr == nil {
+			s.push(now)
 		}
-		s.pump.turn()
-		if s.x.receive(gulp, &s.v.log) > 0 {
+		if s.receive() > 0 {
 			last = now
 		}
 		silence := now - last
@@ -155,14 +158,39 @@ func (s *shot) scheduled(k int) int64 {
 	return (at + int64(Moderation) - 1) / int64(Moderation) * int64(Moderation)
 }
 
-// send hands n packets over. Their send time is the moment before: what the device needs is part of the delay.
-func (s *shot) send(n int, now int64) {
+// add puts the next n packets into the card's ring.
+func (s *shot) add(n int, now int64) {
 	for range n {
-		if !s.x.put(s.v.frame(s.sent)) {
+		if !s.card.put(s.sent) {
 			s.starved++ // thousands wait for the relay already: the wire drops this one
 		}
 		s.v.sentAt[s.sent] = now
 		s.sent++
 	}
-	s.sendErr = s.x.send()
+}
+
+// push sends what waits in the card's ring. A packet that waited there because the relay's side was full was sent when it was
+// added, for that is part of its delay, and any other just before it left.
+func (s *shot) push(now int64) {
+	wasFull, first := s.card.full, s.card.head
+	if first == s.card.tail {
+		return
+	}
+	s.sendErr = s.card.push(s.v, salvo)
+	late := s.clock.now()-now > int64(timed)
+	for i := first; i != s.card.head; i++ {
+		k := s.card.waiting[i%cardRing]
+		if !wasFull {
+			s.v.sentAt[k] = now
+		}
+		s.v.untimed[k] = late
+	}
+}
+
+// receive logs what arrived.
+func (s *shot) receive() int {
+	looked := s.looked
+	s.looked = s.clock.now()
+	s.pump.turn()
+	return s.sink.receive(&s.v.log, looked+int64(timed))
 }

@@ -2,10 +2,13 @@ package load
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,104 +51,242 @@ func TestTheScheduleIsAbsoluteAndPacketsLeaveInTheGroupsOfAModeratedCard(t *test
 	}
 }
 
-// fakeXSK has rings in plain memory: the test is the kernel.
-func fakeXSK() *xsk {
-	x := &xsk{fd: -1, memory: make([]byte, frames*chunk)}
-	plain := func(n int, size uintptr) ring {
-		memory := make([]uint64, uintptr(n)*size/8)
-		return ring{producer: new(uint32), consumer: new(uint32), mask: uint32(n - 1), entries: unsafe.Pointer(&memory[0])}
-	}
-	x.fill, x.completed = plain(receivers, 8), plain(senders, 8)
-	x.rx, x.tx = plain(receivers, 16), plain(senders, 16)
-	for i := range uint32(senders) {
-		x.free = append(x.free, receivers+i)
-	}
-	return x
+// fakeSink has its ring in plain memory: the test is the kernel.
+func fakeSink() *sink {
+	return &sink{consumer: new(uint64), producer: new(uint64), data: make([]byte, 2*sinkRing)}
 }
 
-// arrive puts a packet into the receive ring, as the kernel does.
-func (x *xsk) arrive(at uint64, frame []byte) {
-	d := x.rx.descriptor(*x.rx.producer)
-	d.Addr, d.Len = uint64(*x.rx.producer%receivers)*chunk+256, uint32(len(frame))
-	binary.NativeEndian.PutUint64(x.memory[d.Addr-stampBytes:], at)
-	copy(x.memory[d.Addr:], frame)
-	*x.rx.producer++
+// arrive puts a packet into the ring, as the kernel does, which maps it twice.
+func (s *sink) arrive(at uint64, frame []byte) {
+	var record [recordHeader + recordBytes]byte
+	binary.NativeEndian.PutUint32(record[:], recordBytes)
+	r := record[recordHeader:]
+	binary.NativeEndian.PutUint64(r[recordStamp:], at)
+	binary.NativeEndian.PutUint64(r[recordLength:], uint64(len(frame)))
+	copy(r[recordFrame:], frame)
+	for i, b := range record {
+		position := (*s.producer + uint64(i)) % sinkRing
+		s.data[position], s.data[position+sinkRing] = b, b
+	}
+	*s.producer += uint64(len(record))
 }
 
 func smallLog(n int) *log {
-	return &log{bytes: make(arena, n*stride), at: make([]int64, n), length: make([]uint16, n)}
+	return &log{bytes: make(arena, n*stride), at: make([]int64, n), untimed: make([]bool, n), length: make([]uint16, n)}
 }
 
 func TestWhatArrivesIsLoggedWithItsTime(t *testing.T) {
-	x, l := fakeXSK(), smallLog(3)
+	s, l := fakeSink(), smallLog(3)
 	for i := range 5 {
-		x.arrive(uint64(100+i), []byte{byte(i), 1, 2})
+		s.arrive(uint64(100+i), []byte{byte(i), 1, 2})
 	}
-	if n := x.receive(2, l); n != 2 || l.n != 2 {
-		t.Fatalf("received %d, logged %d", n, l.n)
-	}
-	if n := x.receive(10, l); n != 3 || l.n != 3 || l.missed != 2 {
+	if n := s.receive(l, 101); n != 5 || l.n != 3 || l.missed != 2 {
 		t.Fatalf("received %d, logged %d, missed %d", n, l.n, l.missed)
 	}
 	for i := range 3 {
-		if l.at[i] != int64(100+i) || l.frame(i)[0] != byte(i) || len(l.frame(i)) != 3 {
-			t.Errorf("entry %d: at %d, %v", i, l.at[i], l.frame(i))
+		if l.at[i] != int64(100+i) || l.frame(i)[0] != byte(i) || len(l.frame(i)) != 3 || l.untimed[i] != (i == 2) {
+			t.Errorf("entry %d: at %d, untimed %v, %v", i, l.at[i], l.untimed[i], l.frame(i))
 		}
 	}
-	if *x.fill.producer != 5 || *x.rx.consumer != 5 {
-		t.Errorf("gave %d frames back, %d entries", *x.fill.producer, *x.rx.consumer)
+	if *s.consumer != *s.producer {
+		t.Errorf("gave %d bytes back of %d", *s.consumer, *s.producer)
 	}
-	if n := x.receive(10, l); n != 0 {
+	if n := s.receive(l, 0); n != 0 {
 		t.Errorf("received %d of nothing", n)
 	}
 }
 
+func TestARecordThatIsBeingWrittenWaits(t *testing.T) {
+	s, l := fakeSink(), smallLog(3)
+	s.arrive(1, []byte{1})
+	at := *s.producer
+	s.arrive(2, []byte{2})
+	binary.NativeEndian.PutUint32(s.data[at:], recordBytes|recordBusy)
+	if n := s.receive(l, 0); n != 1 || *s.consumer != at {
+		t.Errorf("received %d, gave %d bytes back", n, *s.consumer)
+	}
+	binary.NativeEndian.PutUint32(s.data[at:], recordBytes)
+	if n := s.receive(l, 0); n != 1 || l.frame(1)[0] != 2 {
+		t.Errorf("received %d", n)
+	}
+}
+
+func TestARingIsReadAcrossItsEnd(t *testing.T) {
+	s := fakeSink()
+	for i := range 3 * sinkRing / (recordHeader + recordBytes) {
+		l := smallLog(1)
+		s.arrive(uint64(i), []byte{byte(i), byte(i >> 8)})
+		if n := s.receive(l, 0); n != 1 || l.at[0] != int64(i) || string(l.frame(0)) != string([]byte{byte(i), byte(i >> 8)}) {
+			t.Fatalf("record %d: %d, at %d, %v", i, n, l.at[0], l.frame(0))
+		}
+	}
+}
+
 func TestAFrameThatIsTooLongIsNoFrame(t *testing.T) {
-	l := smallLog(1)
-	l.add(1, make([]byte, stride+1))
-	if l.frame(0) != nil {
+	l := smallLog(2)
+	l.add(1, false, make([]byte, stride), stride+1)
+	l.add(1, false, make([]byte, stride), 1<<16) // a length that 16 bits would cut
+	if l.frame(0) != nil || l.frame(1) != nil {
 		t.Error("half a frame is shown as a whole one")
 	}
 }
 
-func TestSendFramesComeBackFromTheKernel(t *testing.T) {
-	x := fakeXSK()
-	for range 3 { // three times round
-		for i := range senders {
-			if !x.put([]byte{byte(i)}) {
-				t.Fatalf("frame %d: none free", i)
-			}
+// fakeCard writes packets to nowhere and reads from a file how many the relay took.
+type fakeCard struct {
+	*card
+	t        *testing.T
+	counters *os.File
+}
+
+func newFakeCard(t *testing.T) fakeCard {
+	t.Helper()
+	null, err := unix.Open(os.DevNull, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	counters, err := os.Create(filepath.Join(t.TempDir(), "dev"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := fakeCard{&card{fd: null, counters: int(counters.Fd()), device: []byte("td-1-l:"), text: make([]byte, 4096)}, t, counters}
+	c.took(1000)
+	if err := c.begin(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(unix.Close(null), counters.Close()); err != nil {
+			t.Error(err)
 		}
-		if x.put([]byte{0}) {
-			t.Fatal("a frame that was not there")
-		}
-		for range senders {
-			*x.completed.address(*x.completed.producer) = x.tx.descriptor(*x.completed.producer).Addr
-			*x.completed.producer++
-		}
-		x.reap()
-		if len(x.free) != senders {
-			t.Fatalf("%d frames are free", len(x.free))
+	})
+	return c
+}
+
+// took sets the counter: so many packets left the pair's ring.
+func (c fakeCard) took(n int) {
+	c.t.Helper()
+	text := fmt.Sprintf(netDev, n)
+	if _, err := c.counters.WriteAt([]byte(text), 0); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+const netDev = `Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo:       9       8    7    6    5     4          3         2      11      12   13   14   15    16      17         18
+td-1-l:      21      22   23   24   25    26         27        28      29 %7d   30   31   32    33      34         35
+  gate:       1       1    1    1    1     1          1         1       1       1    1    1    1     1       1          1
+`
+
+func someFrames(n int) *volley {
+	v := &volley{frames: make(arena, n*stride), count: n, length: make([]uint8, n), sentAt: make([]int64, n), untimed: make([]bool, n)}
+	for i := range n {
+		v.length[i] = maxFrame
+	}
+	return v
+}
+
+func TestPacketsSentAreReadFromTheDevicesLine(t *testing.T) {
+	text := fmt.Sprintf(netDev, 4711)
+	if n, err := sentBy([]byte("td-1-l:"), []byte(text)); n != 4711 || err != nil {
+		t.Errorf("sent %d, %v", n, err)
+	}
+	for text, want := range map[string]string{
+		"":                             "no line",
+		fmt.Sprintf(netDev, 1)[:50]:    "no line",
+		"td-1-l: 1 2 3":                "is cut",
+		"td-1-l: 1 2 3 4 5 6 7 8 9 47": "is cut",
+	} {
+		if _, err := sentBy([]byte("td-1-l:"), []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }
 
-func TestTheTimedPartAllocatesNothing(t *testing.T) {
-	x, l := fakeXSK(), smallLog(10)
-	frame := make([]byte, maxFrame)
-	c, err := newClock()
+func TestTheCardGivesNoMoreThanTheRingOfThePairTakes(t *testing.T) {
+	c, v := newFakeCard(t), someFrames(3*wireRoom)
+	for k := range v.count {
+		if !c.put(k) {
+			t.Fatalf("packet %d: no room", k)
+		}
+	}
+	push := func(limit, want int, full bool) {
+		t.Helper()
+		if err := c.push(v, limit); err != nil || int(c.head) != want || c.full != full {
+			t.Errorf("pushed up to %d, full %v, %v; want %d, %v", c.head, c.full, err, want, full)
+		}
+	}
+	push(salvo, salvo, false)
+	push(v.count, wireRoom, true)
+	push(v.count, wireRoom, true)
+	c.took(1000 + 10)
+	push(5, wireRoom+5, true) // what waited goes on waiting
+	push(v.count, wireRoom+10, true)
+	c.took(1000 + wireRoom + 10 + 3) // and three of the kernel's own
+	push(v.count, 2*wireRoom+10, true)
+	c.took(1000 + 3*wireRoom)
+	push(v.count, v.count, false)
+}
+
+func TestACardWhoseRingIsFullDropsTheNext(t *testing.T) {
+	c := newFakeCard(t)
+	for k := range cardRing {
+		if !c.put(k) {
+			t.Fatalf("packet %d: no room", k)
+		}
+	}
+	if c.put(cardRing) {
+		t.Error("a place that was not there")
+	}
+}
+
+func TestAPacketThatWaitedForTheRelayWasSentWhenItWasDue(t *testing.T) {
+	c, v := newFakeCard(t), someFrames(wireRoom+2)
+	clock, err := newClock()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := shot{x: x, v: &volley{count: 1 << 30}, every: 1000, clock: c}
+	s := shot{card: c.card, v: v, clock: clock}
+	add := func(n int) { s.add(n, 1) }
+	add(1)
+	s.push(clock.now())
+	if v.sentAt[0] == 1 {
+		t.Error("a packet that had not to wait was sent when it was added")
+	}
+	add(wireRoom)
+	for range wireRoom {
+		s.push(clock.now())
+	}
+	c.took(1000 + wireRoom + 1)
+	s.push(clock.now())
+	if k := wireRoom; v.sentAt[k] != 1 {
+		t.Errorf("a packet that waited for the relay was sent at %d", v.sentAt[k])
+	}
+	add(1)
+	s.push(2)
+	if k := wireRoom + 1; v.sentAt[k] != 2 || !v.untimed[k] {
+		t.Errorf("a packet that took the generator until now was sent at %d, untimed %v", v.sentAt[k], v.untimed[k])
+	}
+}
+
+func TestTheTimedPartAllocatesNothing(t *testing.T) {
+	k, l, v := fakeSink(), smallLog(10), someFrames(1)
+	c := newFakeCard(t)
+	frame := make([]byte, maxFrame)
+	clock, err := newClock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := shot{card: c.card, v: &volley{count: 1 << 30}, every: 1000, clock: clock}
 	n := testing.AllocsPerRun(1000, func() {
 		s.due(s.clock.now())
-		x.put(frame)
-		*x.completed.address(*x.completed.producer) = x.tx.descriptor(*x.completed.producer).Addr
-		*x.completed.producer++
-		x.reap()
-		x.arrive(1, frame)
-		x.receive(gulp, l) // the log is full from the 11th on
+		c.put(0)
+		c.taken = 0 // look each time
+		if err := c.push(v, 1); err != nil {
+			t.Fatal(err)
+		}
+		c.pushed = c.taken
+		k.arrive(1, frame)
+		k.receive(l, 0) // the log is full from the 11th on
 	})
 	if n != 0 {
 		t.Errorf("%v allocations a turn", n)
@@ -192,7 +333,7 @@ func TestWhoSetTheLimitIsTold(t *testing.T) {
 	}{
 		{"nobody", shot{v: &volley{}}, good, losses{}, ""},
 		{"device", shot{v: &volley{}}, good, losses{ring: 3}, "ring of the load's device overflowed: 3"},
-		{"socket", shot{v: &volley{}}, good, losses{socket: 4}, "socket overflowed: 4"},
+		{"socket", shot{v: &volley{}}, good, losses{socket: 4}, "ring overflowed: 4"},
 		{"log", shot{v: &volley{log: log{missed: 5}}}, good, losses{}, "log was full: 5"},
 		{"generator", shot{v: &volley{}}, Result{Rate: 900}, losses{}, "sent 900 packets/s of 1000"},
 		{"send", shot{v: &volley{}, sent: 9, sendErr: unix.ENETDOWN}, good, losses{}, "after 9 packets: network is down"},

@@ -3,6 +3,7 @@ package load
 import (
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 
@@ -21,7 +22,9 @@ type volley struct {
 	count  int
 	length []uint8 // of each frame
 	sentAt []int64 // CLOCK_MONOTONIC in nanoseconds; 0: not sent
-	log    log
+	// untimed packets were sent at a time that is not known well enough.
+	untimed []bool
+	log     log
 
 	order []uint32 // streams, in turn: packet k is of stream order[k%len(order)]
 	place []int32  // of a stream in order, -1: not in this volley
@@ -30,21 +33,22 @@ type volley struct {
 
 // log keeps what arrived, as it arrived.
 type log struct {
-	bytes  arena // strides
-	at     []int64
-	length []uint16 // of the frame, which may be longer than the stride
-	n      int
-	missed uint64 // arrivals that found the log full
+	bytes   arena // strides
+	at      []int64
+	untimed []bool   // nobody looked for so long that at says little
+	length  []uint16 // of the frame, which may be longer than the stride
+	n       int
+	missed  uint64 // arrivals that found the log full
 }
 
-// add copies a frame into the log.
-func (l *log) add(at int64, frame []byte) {
+// add copies a frame into the log: length bytes, of which frame has the first stride at most.
+func (l *log) add(at int64, untimed bool, frame []byte, length uint64) {
 	if l.n == len(l.at) {
 		l.missed++
 		return
 	}
 	copy(l.bytes.slot(l.n), frame)
-	l.at[l.n], l.length[l.n] = at, uint16(len(frame))
+	l.at[l.n], l.untimed[l.n], l.length[l.n] = at, untimed, uint16(min(length, math.MaxUint16))
 	l.n++
 }
 
@@ -100,10 +104,12 @@ func (v *volley) prepare(streams []stream, order []uint32, count int) error {
 		return err
 	}
 	v.count, v.order = count, order
-	v.length, v.sentAt = make([]uint8, count), make([]int64, count)
-	v.log.at, v.log.length, v.log.n, v.log.missed = make([]int64, entries), make([]uint16, entries), 0, 0
+	v.length, v.sentAt, v.untimed = make([]uint8, count), make([]int64, count), make([]bool, count)
+	v.log = log{bytes: v.log.bytes, at: make([]int64, entries), untimed: make([]bool, entries), length: make([]uint16, entries)}
 	clear(v.sentAt) // present before they are used
+	clear(v.untimed)
 	clear(v.log.at)
+	clear(v.log.untimed)
 	clear(v.log.length)
 	v.place, v.first = make([]int32, len(streams)), make([]uint32, len(streams))
 	for i := range streams {

@@ -95,6 +95,7 @@ func medians(rounds []Measures) Measures {
 		m.CPU.NAPIHome = m.CPU.NAPIHome && r.CPU.NAPIHome
 		m.CPU.Elsewhere = max(m.CPU.Elsewhere, r.CPU.Elsewhere)
 		m.Load.LateMaxUS = max(m.Load.LateMaxUS, r.Load.LateMaxUS)
+		m.Load.Untimed = max(m.Load.Untimed, r.Load.Untimed)
 		m.Load.Duplicated = max(m.Load.Duplicated, r.Load.Duplicated)
 		m.Load.Misordered = max(m.Load.Misordered, r.Load.Misordered)
 		m.Load.Corrupt = max(m.Load.Corrupt, r.Load.Corrupt)

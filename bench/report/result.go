@@ -68,6 +68,7 @@ type CPU struct {
 type Load struct {
 	SentPPS    float64 `json:"sent_pps"`
 	LateMaxUS  float64 `json:"late_max_us"` // behind the schedule
+	Untimed    float64 `json:"untimed"`     // share of the delivered that have no delay: the load's CPU was away when they left or arrived
 	Duplicated uint64  `json:"duplicated"`
 	Misordered uint64  `json:"misordered"`
 	Corrupt    uint64  `json:"corrupt"`

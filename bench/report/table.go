@@ -62,6 +62,7 @@ var rows = []row{
 		}
 		return four(m.Delay.P50, m.Delay.P99, m.Delay.P999, m.Delay.Max)
 	}},
+	{"packets that could not be timed, %", func(m *Measures) string { return ifAny(m.Load.Untimed, fmt.Sprintf("%.1f", 100*m.Load.Untimed)) }},
 	{"packets per receive / send call", func(m *Measures) string {
 		if m.BatchIn == nil || m.BatchOut == nil {
 			return ""

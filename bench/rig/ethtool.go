@@ -27,7 +27,8 @@ type ifreq struct {
 
 // setOffloads makes a veth device use NAPI for what it receives and for what it sends to its peer: GRO turns on the NAPI of
 // the receiving end, and the sending end uses it only while its own segmentation offload is off (veth_xmit and
-// veth_skb_is_eligible_for_gro in drivers/net/veth.c). Must run inside the device's namespace.
+// veth_skb_is_eligible_for_gro in drivers/net/veth.c). The device must be up, or its peer takes no packets that an XDP
+// program redirects to it (veth_set_features). Must run inside the device's namespace.
 func setOffloads(device string) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

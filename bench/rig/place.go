@@ -80,8 +80,8 @@ type side struct {
 	addrs  []netip.Addr // IPv4 first
 	cpu    int
 	batch  bool // SCHED_BATCH
-	// queued gives the device a queueing discipline: only then does veth stop its sender when the far ring of 256 packets is
-	// full, instead of dropping. What waits then waits in the load's own ring, as long as a network card's.
+	// queued gives the device a queueing discipline: only then do sockets' packets wait in it when the far ring of 256 packets is
+	// full, instead of being dropped.
 	queued bool
 	napi   []int // thread ids of its NAPI threads
 	warden *warden

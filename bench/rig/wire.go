@@ -56,9 +56,6 @@ func (s *side) furnish() error {
 			return fmt.Errorf("add address %s to %s: %w", at.IPNet, s.device.Name, err)
 		}
 	}
-	if err := setOffloads(s.device.Name); err != nil {
-		return err
-	}
 	if s.queued {
 		queue := &netlink.GenericQdisc{
 			QdiscAttrs: netlink.QdiscAttrs{LinkIndex: device.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
@@ -73,7 +70,7 @@ func (s *side) furnish() error {
 			return fmt.Errorf("set %s up: %w", link.Attrs().Name, err)
 		}
 	}
-	return nil
+	return setOffloads(s.device.Name)
 }
 
 // unplug removes the pair and its NAPI threads before the namespaces go: the kernel would do that in its own time.

@@ -96,6 +96,7 @@ func (l *live) run(ctx context.Context, rate float64, d time.Duration) (o outcom
 		return o, err
 	}
 	o.usage = end.Since(start, l.place.RelayCPU())
+	o.usage.Abroad -= min(o.usage.Abroad, o.load.Arrived) // the sink's own
 	after, err := l.subject.Counters(ctx)
 	if err != nil {
 		return o, err
@@ -181,6 +182,9 @@ func (l *live) measures(o *outcome) report.Measures {
 	}
 	if o.load.Wall > 0 {
 		m.DeliveredPPS = float64(o.load.Delivered) / o.load.Wall.Seconds()
+	}
+	if o.load.Delivered > 0 {
+		m.Load.Untimed = float64(o.load.Untimed) / float64(o.load.Delivered)
 	}
 	if o.usage.Wall > 0 {
 		m.CPU.Percent = 100 * o.usage.Busy().Seconds() / o.usage.Wall.Seconds()

@@ -1,0 +1,186 @@
+package load
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"tandem/bench/rig"
+)
+
+const (
+	cardRing = 4096 // packets that wait for the relay: the receive ring of a network card, since veth's has 256
+	// wireRoom is how many packets may be in veth's ring of 256 at once. The rest is for what the kernel itself sends, ARP and ND.
+	wireRoom = 224
+	tapName  = "gate" // of the tap device, in the load's namespace
+)
+
+// A card gives packets to the relay's device as a network card does: in pages, with room before them for an XDP program, no
+// buffer of a socket around them. A packet that a socket sent into a veth pair comes in that socket's buffer, which the
+// receiving side has to give back (a lock and a ring that the load's CPU has just written to, for AF_XDP) and, before an
+// XDP program may see it, to copy into a page of its own: more than half of what its receive thread would do, and nothing that it
+// does with a card. Packets are written to a tap device, whose program redirects them to the load's end of the pair. veth
+// tells nobody that its ring is full, so the card asks how many packets were taken out of it. Its methods belong to one
+// goroutine. Pushing makes no allocation.
+type card struct {
+	fd       int // of the tap
+	counters int // /proc/net/dev of the load's namespace
+	device   []byte
+	link     link.Link
+
+	waiting    [cardRing]uint32 // numbers of packets in the volley
+	head, tail uint32           // of waiting: next to push, next to put
+	pushed     uint64           // packets that were given to veth, on the scale of taken
+	taken      uint64           // packets that the relay's side took out of its ring, as far as is known
+	full       bool             // the relay's side did not take packets in time, and what waited for that still does
+	text       []byte           // of counters
+}
+
+// openCard must run inside the load's namespace, when the sink's program is attached.
+func openCard(device rig.Device) (c *card, err error) {
+	c = &card{fd: -1, counters: -1, device: []byte(device.Name + ":"), text: make([]byte, 4096)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("load: tap device that feeds %s: %w", device.Name, err), c.close())
+			c = nil
+		}
+	}()
+	// Non-blocking, or the kernel makes a socket's buffer of what is written (tun_can_build_skb of drivers/net/tun.c).
+	if c.fd, err = unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
+		return c, fmt.Errorf("/dev/net/tun: %w", err)
+	}
+	request, err := unix.NewIfreq(tapName)
+	if err != nil {
+		return c, err
+	}
+	request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
+	if err := unix.IoctlIfreq(c.fd, unix.TUNSETIFF, request); err != nil {
+		return c, err
+	}
+	tap, err := netlink.LinkByName(tapName)
+	if err != nil {
+		return c, err
+	}
+	if err := c.aim(tap.Attrs().Index, device.Index); err != nil {
+		return c, err
+	}
+	if err := netlink.LinkSetUp(tap); err != nil {
+		return c, fmt.Errorf("set up: %w", err)
+	}
+	c.counters, err = unix.Open("/proc/thread-self/net/dev", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	return c, err
+}
+
+// aim attaches the program that hands every packet of the tap to the device to.
+func (c *card) aim(tap, to int) error {
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "card", Type: ebpf.XDP, License: "GPL", Instructions: asm.Instructions{
+		asm.Mov.Imm(asm.R1, int32(to)),
+		asm.Mov.Imm(asm.R2, 0),
+		asm.FnRedirect.Call(),
+		asm.Return(),
+	}})
+	if err != nil {
+		return fmt.Errorf("XDP program: %w", err)
+	}
+	// The link is gone with its last descriptor, however this process ends, and holds the program.
+	c.link, err = link.AttachXDP(link.XDPOptions{Program: program, Interface: tap, Flags: link.XDPDriverMode})
+	return errors.Join(err, program.Close())
+}
+
+// begin must be called before the first packet of a volley, when none is on its way.
+func (c *card) begin() (err error) {
+	c.head, c.tail, c.full = 0, 0, false
+	if c.taken, err = c.look(); err != nil {
+		return err
+	}
+	c.pushed = c.taken
+	return nil
+}
+
+// put adds packet k of the volley to the ring. false: it is full.
+func (c *card) put(k int) bool {
+	if c.tail-c.head == cardRing {
+		return false
+	}
+	c.waiting[c.tail%cardRing] = uint32(k)
+	c.tail++
+	return true
+}
+
+// push gives packets to veth, so many at most, until it is full or none waits.
+func (c *card) push(v *volley, limit int) (err error) {
+	for ; limit > 0 && c.head != c.tail; limit-- {
+		if c.pushed-c.taken >= wireRoom {
+			if c.taken, err = c.look(); err != nil {
+				return err
+			}
+			c.pushed = max(c.pushed, c.taken) // ARP and ND of the kernel's were taken too
+			if c.pushed-c.taken >= wireRoom {
+				c.full = true
+				return nil
+			}
+		}
+		frame := v.frame(int(c.waiting[c.head%cardRing]))
+		if _, _, e := unix.RawSyscall(unix.SYS_WRITE, uintptr(c.fd), uintptr(unsafe.Pointer(&frame[0])), uintptr(len(frame))); e != 0 {
+			return fmt.Errorf("write to %s: %w", tapName, e)
+		}
+		c.head++
+		c.pushed++
+	}
+	c.full = c.full && c.head != c.tail
+	return nil
+}
+
+// look returns how many packets the relay's side took out of veth's ring since it was made: veth counts a packet as sent by
+// one side when the other has taken it.
+func (c *card) look() (uint64, error) {
+	n, err := unix.Pread(c.counters, c.text, 0)
+	if err != nil {
+		return 0, fmt.Errorf("/proc/net/dev: %w", err)
+	}
+	return sentBy(c.device, c.text[:n])
+}
+
+const sentField = 9 // of /proc/net/dev: 8 of what came in and the bytes that went out are before it
+
+// sentBy reads the packets that a device sent from the text of /proc/net/dev. device ends with its colon.
+func sentBy(device, text []byte) (n uint64, err error) {
+	at := bytes.Index(text, device)
+	if at < 0 {
+		return 0, fmt.Errorf("/proc/net/dev has no line %s", device)
+	}
+	text = text[at+len(device):]
+	for range sentField + 1 {
+		text = bytes.TrimLeft(text, " ")
+		n = 0
+		for len(text) > 0 && text[0] >= '0' && text[0] <= '9' {
+			n = 10*n + uint64(text[0]-'0')
+			text = text[1:]
+		}
+	}
+	if len(text) == 0 { // a number that ends here may go on
+		return 0, fmt.Errorf("/proc/net/dev: the line %s is cut", device)
+	}
+	return n, nil
+}
+
+// close removes the tap.
+func (c *card) close() error {
+	var errs []error
+	if c.link != nil {
+		errs = append(errs, c.link.Close())
+	}
+	for _, fd := range []int{c.counters, c.fd} {
+		if fd >= 0 {
+			errs = append(errs, unix.Close(fd))
+		}
+	}
+	return errors.Join(errs...)
+}
