@@ -22,11 +22,12 @@ const (
 	tapName  = "gate" // of the tap device, in the load's namespace
 )
 
-// A card gives packets to the relay's device as a network card does: in pages, with room before them for an XDP program, no
+// A card gives packets to the relay's device much as a network card does: in pages, with room before them for an XDP program, no
 // buffer of a socket around them. A packet that a socket sent into a veth pair comes in that socket's buffer, which the
 // receiving side has to give back (a lock and a ring that the load's CPU has just written to, for AF_XDP) and, before an
 // XDP program may see it, to copy into a page of its own: more than half of what its receive thread would do, and nothing that it
-// does with a card. Packets are written to a tap device, whose program redirects them to the load's end of the pair. veth
+// does with a card. Who receives with sockets has the kernel's buffer made around the page, on its own CPU, as with a card; a
+// checksum is verified there too, which most cards do. Packets are written to a tap device, whose program redirects them to the load's end of the pair. veth
 // tells nobody that its ring is full, so the card asks how many packets were taken out of it. Its methods belong to one
 // goroutine. Pushing makes no allocation.
 type card struct {
@@ -38,8 +39,9 @@ type card struct {
 	waiting    [cardRing]uint32 // numbers of packets in the volley
 	head, tail uint32           // of waiting: next to push, next to put
 	pushed     uint64           // packets that were given to veth, on the scale of taken
-	taken      uint64           // packets that the relay's side took out of its ring, as far as is known
-	full       bool             // the relay's side did not take packets in time, and what waited for that still does
+	taken      uint64           // packets that the relay's side took out of its ring or that veth dropped, as far as is known
+	held       uint32           // of waiting: those before it waited for the relay's side
+	blocked    bool             // they did when push was last called
 	text       []byte           // of counters
 }
 
@@ -96,7 +98,7 @@ func (c *card) aim(tap, to int) error {
 
 // begin must be called before the first packet of a volley, when none is on its way.
 func (c *card) begin() (err error) {
-	c.head, c.tail, c.full = 0, 0, false
+	c.head, c.tail, c.held, c.blocked = 0, 0, 0, false
 	if c.taken, err = c.look(); err != nil {
 		return err
 	}
@@ -114,18 +116,22 @@ func (c *card) put(k int) bool {
 	return true
 }
 
+// waited tells whether the packet at a place of waiting waited for the relay's side.
+func (c *card) waited(place uint32) bool { return int32(place-c.held) < 0 }
+
 // push gives packets to veth, so many at most, until it is full or none waits.
 func (c *card) push(v *volley, limit int) (err error) {
+	c.blocked = false
+	if c.pushed-c.taken+uint64(limit) > wireRoom {
+		if c.taken, err = c.look(); err != nil {
+			return err
+		}
+		c.pushed = max(c.pushed, c.taken) // ARP and ND of the kernel's were taken too
+	}
 	for ; limit > 0 && c.head != c.tail; limit-- {
 		if c.pushed-c.taken >= wireRoom {
-			if c.taken, err = c.look(); err != nil {
-				return err
-			}
-			c.pushed = max(c.pushed, c.taken) // ARP and ND of the kernel's were taken too
-			if c.pushed-c.taken >= wireRoom {
-				c.full = true
-				return nil
-			}
+			c.blocked, c.held = true, c.tail
+			return nil
 		}
 		frame := v.frame(int(c.waiting[c.head%cardRing]))
 		if _, _, e := unix.RawSyscall(unix.SYS_WRITE, uintptr(c.fd), uintptr(unsafe.Pointer(&frame[0])), uintptr(len(frame))); e != 0 {
@@ -134,41 +140,47 @@ func (c *card) push(v *volley, limit int) (err error) {
 		c.head++
 		c.pushed++
 	}
-	c.full = c.full && c.head != c.tail
 	return nil
 }
 
-// look returns how many packets the relay's side took out of veth's ring since it was made: veth counts a packet as sent by
-// one side when the other has taken it.
+// look returns how many packets left veth's ring since it was made: it counts a packet as sent by one side when the other has
+// taken it.
 func (c *card) look() (uint64, error) {
-	n, err := unix.Pread(c.counters, c.text, 0)
-	if err != nil {
-		return 0, fmt.Errorf("/proc/net/dev: %w", err)
+	n, _, e := unix.RawSyscall6(unix.SYS_PREAD64, uintptr(c.counters), uintptr(unsafe.Pointer(&c.text[0])), uintptr(len(c.text)), 0, 0, 0)
+	if e != 0 {
+		return 0, fmt.Errorf("/proc/net/dev: %w", e)
 	}
-	return sentBy(c.device, c.text[:n])
+	sent, dropped, err := sentBy(c.device, c.text[:n])
+	return sent + dropped, err
 }
 
-const sentField = 9 // of /proc/net/dev: 8 of what came in and the bytes that went out are before it
+// The fields of a line of /proc/net/dev: what came in is in the eight before.
+const sentField, dropField = 9, 11
 
-// sentBy reads the packets that a device sent from the text of /proc/net/dev. device ends with its colon.
-func sentBy(device, text []byte) (n uint64, err error) {
+// sentBy reads the packets that a device sent and dropped from the text of /proc/net/dev. device ends with its colon.
+func sentBy(device, text []byte) (sent, dropped uint64, err error) {
 	at := bytes.Index(text, device)
 	if at < 0 {
-		return 0, fmt.Errorf("/proc/net/dev has no line %s", device)
+		return 0, 0, fmt.Errorf("/proc/net/dev has no line %s", device)
 	}
 	text = text[at+len(device):]
-	for range sentField + 1 {
+	for field := range dropField + 1 {
 		text = bytes.TrimLeft(text, " ")
-		n = 0
-		for len(text) > 0 && text[0] >= '0' && text[0] <= '9' {
-			n = 10*n + uint64(text[0]-'0')
-			text = text[1:]
+		var n uint64
+		digits := 0
+		for digits < len(text) && text[digits] >= '0' && text[digits] <= '9' {
+			n = 10*n + uint64(text[digits]-'0')
+			digits++
 		}
+		if text = text[digits:]; digits == 0 || len(text) == 0 { // a number that ends here may go on
+			return 0, 0, fmt.Errorf("/proc/net/dev: field %d of the line %s is no number, or cut", field, device)
+		}
+		if field == sentField {
+			sent = n
+		}
+		dropped = n
 	}
-	if len(text) == 0 { // a number that ends here may go on
-		return 0, fmt.Errorf("/proc/net/dev: the line %s is cut", device)
-	}
-	return n, nil
+	return sent, dropped, nil
 }
 
 // close removes the tap.

@@ -168,3 +168,21 @@ func TestABouncedStreamComesBackWhole(t *testing.T) {
 		})
 	}
 }
+
+func TestTheGeneratorNeverOverrunsTheRingOfThePair(t *testing.T) {
+	place := build(t)
+	underXDP(t, place, drop())
+	l := newEcho(t, place, 100, RTP)
+	const count = 20_000
+	if err := l.volley.prepare(l.streams, l.every, count); err != nil {
+		t.Fatal(err)
+	}
+	r, _, err := l.shoot(t.Context(), 1e9, false) // all at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	drops, err := place.WireDrops()
+	if err != nil || drops.ToRelay != 0 || r.Sent != count || r.Arrived != 0 {
+		t.Errorf("%d dropped by the ring of the relay's device, %v; %+v", drops.ToRelay, err, r)
+	}
+}

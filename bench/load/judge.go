@@ -22,7 +22,7 @@ func (l *Load) judge(v *volley) (Result, []bool) {
 	for r := range results {
 		parts = append(parts, r)
 	}
-	total := Result{Delays: histogram(), Streams: len(v.order)}
+	total := Result{Delays: histogram(), others: histogram(), Streams: len(v.order)}
 	for _, r := range parts {
 		total.Delivered += r.Delivered
 		total.Duplicated += r.Duplicated
@@ -32,14 +32,17 @@ func (l *Load) judge(v *volley) (Result, []bool) {
 		total.Stray += r.Stray
 		total.Untimed += r.Untimed
 		total.Delays.Merge(r.Delays)
+		total.others.Merge(r.others)
 	}
 	total.Delay = quantiles(total.Delays)
+	total.others.Merge(total.Delays)
+	total.All = quantiles(total.others)
 	return total, delivered
 }
 
 // judgePart judges the packets of the streams whose number is worker modulo workers, in the order of their arrival.
 func (l *Load) judgePart(v *volley, delivered []bool, worker, workers int) Result {
-	r := Result{Delays: histogram()}
+	r := Result{Delays: histogram(), others: histogram()}
 	var h rtp.Header
 	buffer := make([]byte, 0, stride)
 	highest := make(map[uint32]uint32) // packets delivered so far: highest number of each stream, plus 1
@@ -69,11 +72,12 @@ func (l *Load) judgePart(v *volley, delivered []bool, worker, workers int) Resul
 		default:
 			delivered[k] = true
 			r.Delivered++
+			into := r.Delays
 			if v.log.untimed[i] || v.untimed[k] {
 				r.Untimed++
-			} else {
-				r.Delays.RecordValue(max(v.log.at[i]-v.sentAt[k], 1))
+				into = r.others
 			}
+			into.RecordValue(max(v.log.at[i]-v.sentAt[k], 1))
 			if number+1 < highest[id] {
 				r.Misordered++
 			}

@@ -14,7 +14,7 @@ import (
 const (
 	warmRate     = 10_000 // packets per second: gentle, so that what is lost is lost for a reason
 	warmAttempts = 10     // packets that a stream may lose until ARP, ND and pins are settled
-	tolerated    = 1e-3   // share of the send rate by which the generator may fall short
+	tolerated    = 5e-3   // share of the send rate by which the generator may fall short: it may end while it catches up
 )
 
 // Load is generator and sink for a set of calls. Its methods belong to one goroutine.
@@ -35,7 +35,7 @@ type Load struct {
 	settle  time.Duration
 }
 
-// New opens the socket on the load's device. Every Side.Relay of calls must be known.
+// New takes the load's device over. Every Side.Relay of calls must be known.
 func New(place *rig.Place, calls []Call) (*Load, error) {
 	if len(calls) == 0 {
 		return nil, errors.New("load: no calls")
@@ -60,7 +60,7 @@ func New(place *rig.Place, calls []Call) (*Load, error) {
 	return l, nil
 }
 
-// open makes the sockets and takes the device over.
+// open makes what feeds the relay and what catches.
 func (l *Load) open() (err error) {
 	l.pump = -1
 	if l.pump, err = openPump(l.place); err != nil {
@@ -126,8 +126,9 @@ func (l *Load) Run(ctx context.Context, rate float64, duration time.Duration) (R
 func (l *Load) shoot(ctx context.Context, rate float64, marked bool) (Result, []bool, error) {
 	var stop atomic.Bool
 	defer context.AfterFunc(ctx, func() { stop.Store(true) })()
-	s := &shot{card: l.card, sink: l.sink, pump: l.pump, v: &l.volley, clock: l.clock, every: float64(time.Second) / rate, settle: l.settle, stop: &stop}
-	s.sink.receive(nil, 0) // what came since the last run
+	s := &shot{card: l.card, sink: l.sink, pump: l.pump, v: &l.volley, now: l.clock.now, every: float64(time.Second) / rate, settle: l.settle, stop: &stop}
+	for s.sink.receive(nil, 0) > 0 { // what came since the last run
+	}
 	if err := s.card.begin(); err != nil {
 		return Result{}, nil, fmt.Errorf("load: %w", err)
 	}
@@ -154,7 +155,7 @@ func (l *Load) shoot(ctx context.Context, rate float64, marked bool) (Result, []
 		r.Rate = float64(s.sent) / r.Wall.Seconds()
 	}
 	lost := after.since(before)
-	r.Own, r.Limit = lost.ring+lost.socket, limit(s, rate, &r, lost)
+	r.Own, r.Limit = lost.ring+lost.sink+lost.wire+s.overrun, limit(s, rate, &r, lost)
 	return r, delivered, nil
 }
 
@@ -167,19 +168,22 @@ func mark(wanted bool, f func() error) func() error {
 
 // losses are packets that the load's side dropped.
 type losses struct {
-	ring   uint64 // by the ring of the load's device
-	socket uint64 // by the sink's ring
+	ring uint64 // by the ring of the load's device
+	sink uint64 // by the sink's ring
+	wire uint64 // by the ring of the relay's device, which the card never fills
 }
 
-func (a losses) since(b losses) losses { return losses{a.ring - b.ring, a.socket - b.socket} }
+func (a losses) since(b losses) losses {
+	return losses{a.ring - b.ring, a.sink - b.sink, a.wire - b.wire}
+}
 
 func (l *Load) lossesOfOurs() (losses, error) {
 	wire, err := l.place.WireDrops()
 	if err != nil {
 		return losses{}, err
 	}
-	socket, err := l.sink.overflows()
-	return losses{wire.ToLoad, socket}, err
+	full, err := l.sink.overflows()
+	return losses{wire.ToLoad, full, wire.ToRelay}, err
 }
 
 // ownShare is how much of what was sent load may drop itself, in pauses of the machine, before the run says nothing about
@@ -193,8 +197,12 @@ func limit(s *shot, rate float64, r *Result, lost losses) string {
 		return fmt.Sprintf("the generator's send failed after %d packets: %v", s.sent, s.sendErr)
 	case float64(lost.ring) > ownShare*float64(r.Sent):
 		return fmt.Sprintf("the ring of the load's device overflowed: %d packets", lost.ring)
-	case float64(lost.socket) > ownShare*float64(r.Sent):
-		return fmt.Sprintf("the sink's ring overflowed: %d packets", lost.socket)
+	case float64(lost.sink) > ownShare*float64(r.Sent):
+		return fmt.Sprintf("the sink's ring overflowed: %d packets", lost.sink)
+	case lost.wire > 0:
+		return fmt.Sprintf("the ring of the relay's device overflowed, which the generator should not fill: %d packets", lost.wire)
+	case s.overrun > 0:
+		return fmt.Sprintf("the generator was so late that its ring of %d overflowed: %d packets", cardRing, s.overrun)
 	case s.v.log.missed > 0:
 		return fmt.Sprintf("more packets arrived than were sent and the log was full: %d packets", s.v.log.missed)
 	case r.Rate < rate*(1-tolerated):
@@ -203,7 +211,7 @@ func limit(s *shot, rate float64, r *Result, lost losses) string {
 	return ""
 }
 
-// Close gives device, sockets and memory back.
+// Close gives device and memory back.
 func (l *Load) Close() error {
 	var errs []error
 	if l.card != nil {

@@ -76,7 +76,10 @@ func newCatcher(ring, lost *ebpf.Map) (*ebpf.Program, error) {
 		asm.Mov.Reg(asm.R3, asm.R8),
 		asm.Add.Imm(asm.R3, recordFrame),
 		asm.FnSkbLoadBytes.Call(),
-		asm.Mov.Reg(asm.R1, asm.R8),
+		asm.JEq.Imm(asm.R0, 0, "submit"),
+		asm.Mov.Imm(asm.R1, 0), // no length, nothing to judge: a stray
+		asm.StoreMem(asm.R8, recordLength, asm.R1, asm.DWord),
+		asm.Mov.Reg(asm.R1, asm.R8).WithSymbol("submit"),
 		asm.Mov.Imm(asm.R2, ringNoWakeup),
 		asm.FnRingbufSubmit.Call(),
 		asm.Mov.Imm(asm.R0, tcxDrop),

@@ -12,14 +12,14 @@ import (
 type Result struct {
 	Streams    int    // directions
 	Offered    uint64 // packets that the schedule demanded
-	Sent       uint64 // of those, handed to the device; fewer only if Limit says why
+	Sent       uint64 // of those, put on the way; fewer only if Limit says why
 	Delivered  uint64 // came back to the right peer from the right address, tag and content right; each counted once
 	Lost       uint64 // sent, never delivered
 	Duplicated uint64 // delivered once more
 	Misordered uint64 // delivered after a later one of the same stream
 	Corrupt    uint64 // tag right or none, content wrong: RTP header, payload, checksum
 	Forged     uint64 // tag does not verify
-	Untimed    uint64 // of the delivered, those of no known delay: the load's CPU was away when they left or arrived
+	Untimed    uint64 // of the delivered, those that are not in Delay: the load's CPU was away when they left or arrived
 	Arrived    uint64 // all that the sink caught
 	Stray      uint64 // not a datagram, for nobody, from the wrong address, of another stream, or of an earlier run
 
@@ -28,7 +28,9 @@ type Result struct {
 	Late   Quantiles               // how late the generator sent, against its schedule
 	Delay  Quantiles               // arrival at the load's device minus send time, of the delivered but Untimed
 	Delays *hdrhistogram.Histogram // of the same, in nanoseconds
-	Own    uint64                  // of the lost, those that load's device or socket dropped: not the relay's doing
+	others *hdrhistogram.Histogram // of the Untimed
+	All    Quantiles               // of all that were delivered: how long the load's CPU was away is in some of them
+	Own    uint64                  // of the lost, those that the load itself dropped: not the relay's doing
 	Limit  string                  // "" or why generator or sink, not the relay, set the limit of this run
 }
 

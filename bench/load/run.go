@@ -17,6 +17,7 @@ import (
 const (
 	burst  = 32                     // packets at most that are added to the card's ring at once, however late the generator is
 	salvo  = 16                     // packets at most that leave between two looks at what arrived
+	gulp   = 64                     // packets at most that are logged between two looks
 	lead   = time.Millisecond       // from starting the clock to the first due time
 	settle = 300 * time.Millisecond // without an arrival after the last packet: the rest is lost
 	quiet  = 50 * time.Millisecond  // the same if exactly as many arrived as were sent; a relay may have doubled some
@@ -24,9 +25,9 @@ const (
 	catch  = 0.8                    // after a stall, packets follow each other in this share of their proper distance
 
 	// timed is how exactly a packet's times must be known for its delay to count: the sink looked at its device so short a time
-	// before the packet was stamped there, and the generator took no longer to send it. Beyond it a look at the delay is a look at how long the
-	// load's own CPU was away.
-	timed = 50 * time.Microsecond
+	// before the packet was stamped there, and the generator took no longer to send it. It is some three times what a turn takes that
+	// sends salvo packets and receives as many: who is later was not busy but away.
+	timed = 100 * time.Microsecond
 
 	// Moderation is how long packets gather before they leave together: what a network card waits before it interrupts
 	// (interrupt moderation; tens of microseconds by default). A veth pair has no such thing, and without it every packet
@@ -66,8 +67,8 @@ type shot struct {
 	sink   *sink
 	pump   pump
 	v      *volley
-	clock  clock
-	every  float64 // nanoseconds from packet to packet
+	now    func() int64 // of a clock
+	every  float64      // nanoseconds from packet to packet
 	settle time.Duration
 	stop   *atomic.Bool // ends it early
 
@@ -75,7 +76,8 @@ type shot struct {
 	looked  int64  // when the sink began to look at its device for the last time
 	sent    int    // packets 0 to sent-1 were handed over
 	paced   int64  // not before: a stall of ours must not overrun the relay, as no 20 ms of real streams would
-	starved uint64 // packets that found the ring to the relay full
+	starved uint64 // packets that found the card's ring full because the relay's side did not take those before them
+	overrun uint64 // packets that found it full because the generator was so late
 	sendErr error  // ended it
 }
 
@@ -110,12 +112,12 @@ func (s *shot) fire(cpu int, before, after func() error) (err error) {
 
 // loop is generator and sink in turn. It spins: the CPU is theirs, and whoever sleeps is late.
 func (s *shot) loop() {
-	s.start = s.clock.now() + int64(lead)
+	s.start = s.now() + int64(lead)
 	s.looked = s.start
 	last := s.start // packet sent or received
 	giveUp := s.start + int64(float64(s.v.count)*s.every) + int64(behind)
 	for s.sent < s.v.count && s.sendErr == nil && !s.stop.Load() {
-		now := s.clock.now()
+		now := s.now()
 		if due := s.due(now); due > s.sent && now >= s.paced {
 			n := min(due-s.sent, burst)
 			s.add(n, now)
@@ -129,7 +131,7 @@ func (s *shot) loop() {
 		}
 	}
 	for !s.stop.Load() {
-		now := s.clock.now()
+		now := s.now()
 		if s.sendErr == nil {
 			s.push(now)
 		}
@@ -161,36 +163,38 @@ func (s *shot) scheduled(k int) int64 {
 // add puts the next n packets into the card's ring.
 func (s *shot) add(n int, now int64) {
 	for range n {
-		if !s.card.put(s.sent) {
-			s.starved++ // thousands wait for the relay already: the wire drops this one
+		if !s.card.put(s.sent) { // the wire drops this one
+			if s.card.blocked {
+				s.starved++
+			} else {
+				s.overrun++
+			}
 		}
 		s.v.sentAt[s.sent] = now
 		s.sent++
 	}
 }
 
-// push sends what waits in the card's ring. A packet that waited there because the relay's side was full was sent when it was
-// added, for that is part of its delay, and any other just before it left.
+// push sends what waits in the card's ring. A packet that waited there for the relay was sent when it was added, for that is part
+// of its delay, and any other just before it left.
 func (s *shot) push(now int64) {
-	wasFull, first := s.card.full, s.card.head
+	first := s.card.head
 	if first == s.card.tail {
 		return
 	}
 	s.sendErr = s.card.push(s.v, salvo)
-	late := s.clock.now()-now > int64(timed)
+	late := s.now()-now > int64(timed)
 	for i := first; i != s.card.head; i++ {
-		k := s.card.waiting[i%cardRing]
-		if !wasFull {
-			s.v.sentAt[k] = now
+		if k := s.card.waiting[i%cardRing]; !s.card.waited(i) {
+			s.v.sentAt[k], s.v.untimed[k] = now, late
 		}
-		s.v.untimed[k] = late
 	}
 }
 
 // receive logs what arrived.
 func (s *shot) receive() int {
 	looked := s.looked
-	s.looked = s.clock.now()
+	s.looked = s.now()
 	s.pump.turn()
 	return s.sink.receive(&s.v.log, looked+int64(timed))
 }

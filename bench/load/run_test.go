@@ -149,7 +149,7 @@ func newFakeCard(t *testing.T) fakeCard {
 		t.Fatal(err)
 	}
 	c := fakeCard{&card{fd: null, counters: int(counters.Fd()), device: []byte("td-1-l:"), text: make([]byte, 4096)}, t, counters}
-	c.took(1000)
+	c.took(0)
 	if err := c.begin(); err != nil {
 		t.Fatal(err)
 	}
@@ -161,10 +161,10 @@ func newFakeCard(t *testing.T) fakeCard {
 	return c
 }
 
-// took sets the counter: so many packets left the pair's ring.
+// took sets the counter: so many packets left the pair's ring since the card began.
 func (c fakeCard) took(n int) {
 	c.t.Helper()
-	text := fmt.Sprintf(netDev, n)
+	text := fmt.Sprintf(netDev, 1000+n)
 	if _, err := c.counters.WriteAt([]byte(text), 0); err != nil {
 		c.t.Fatal(err)
 	}
@@ -185,18 +185,20 @@ func someFrames(n int) *volley {
 	return v
 }
 
-func TestPacketsSentAreReadFromTheDevicesLine(t *testing.T) {
+func TestWhatLeftIsReadFromTheDevicesLine(t *testing.T) {
 	text := fmt.Sprintf(netDev, 4711)
-	if n, err := sentBy([]byte("td-1-l:"), []byte(text)); n != 4711 || err != nil {
-		t.Errorf("sent %d, %v", n, err)
+	if sent, dropped, err := sentBy([]byte("td-1-l:"), []byte(text)); sent != 4711 || dropped != 31 || err != nil {
+		t.Errorf("sent %d, dropped %d, %v", sent, dropped, err)
 	}
 	for text, want := range map[string]string{
-		"":                             "no line",
-		fmt.Sprintf(netDev, 1)[:50]:    "no line",
-		"td-1-l: 1 2 3":                "is cut",
-		"td-1-l: 1 2 3 4 5 6 7 8 9 47": "is cut",
+		"":                                      "no line",
+		fmt.Sprintf(netDev, 1)[:50]:             "no line",
+		"td-1-l: 1 2 3":                         "or cut",
+		"td-1-l: 1 2 3 x 5 6 7 8 9 10 11 12 13": "no number",
+		"td-1-l: 1 2 3 4 5 6 7 8 9 10 11 12":    "or cut",
+		"td-1-l: 1 2 3 4 5 6 7 8 9 10 11 \n eth0": "no number",
 	} {
-		if _, err := sentBy([]byte("td-1-l:"), []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := sentBy([]byte("td-1-l:"), []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -209,87 +211,93 @@ func TestTheCardGivesNoMoreThanTheRingOfThePairTakes(t *testing.T) {
 			t.Fatalf("packet %d: no room", k)
 		}
 	}
-	push := func(limit, want int, full bool) {
+	push := func(limit, want int, blocked bool) {
 		t.Helper()
-		if err := c.push(v, limit); err != nil || int(c.head) != want || c.full != full {
-			t.Errorf("pushed up to %d, full %v, %v; want %d, %v", c.head, c.full, err, want, full)
+		if err := c.push(v, limit); err != nil || int(c.head) != want || c.blocked != blocked {
+			t.Errorf("pushed up to %d, blocked %v, %v; want %d, %v", c.head, c.blocked, err, want, blocked)
 		}
 	}
 	push(salvo, salvo, false)
 	push(v.count, wireRoom, true)
 	push(v.count, wireRoom, true)
-	c.took(1000 + 10)
-	push(5, wireRoom+5, true) // what waited goes on waiting
+	c.took(10)
+	push(5, wireRoom+5, false)
 	push(v.count, wireRoom+10, true)
-	c.took(1000 + wireRoom + 10 + 3) // and three of the kernel's own
+	c.took(wireRoom + 10 + 3) // and three of the kernel's own
 	push(v.count, 2*wireRoom+10, true)
-	c.took(1000 + 3*wireRoom)
+	c.took(2*wireRoom + 10 + 3)
 	push(v.count, v.count, false)
 }
 
 func TestACardWhoseRingIsFullDropsTheNext(t *testing.T) {
-	c := newFakeCard(t)
-	for k := range cardRing {
-		if !c.put(k) {
-			t.Fatalf("packet %d: no room", k)
-		}
+	clock := int64(1)
+	c, v := newFakeCard(t), someFrames(cardRing+wireRoom+4)
+	s := shot{card: c.card, v: v, now: func() int64 { return clock }}
+	s.add(cardRing+2, clock)
+	if s.overrun != 2 || s.starved != 0 || s.sent != cardRing+2 {
+		t.Errorf("the generator was late: overrun %d, starved %d, sent %d", s.overrun, s.starved, s.sent)
 	}
-	if c.put(cardRing) {
-		t.Error("a place that was not there")
+	for !c.blocked {
+		s.push(clock)
+	}
+	s.add(wireRoom+2, clock)
+	if s.overrun != 2 || s.starved != 2 {
+		t.Errorf("the relay takes none: overrun %d, starved %d", s.overrun, s.starved)
 	}
 }
 
 func TestAPacketThatWaitedForTheRelayWasSentWhenItWasDue(t *testing.T) {
-	c, v := newFakeCard(t), someFrames(wireRoom+2)
-	clock, err := newClock()
-	if err != nil {
-		t.Fatal(err)
+	const due, left, slow, last = 1, 2, 3 + int64(timed), 4 + int64(timed)
+	clock := int64(left)
+	c, v := newFakeCard(t), someFrames(wireRoom+4)
+	s := shot{card: c.card, v: v, now: func() int64 { return clock }}
+	expect := func(k int, sentAt int64, untimed bool) {
+		t.Helper()
+		if int(c.head) <= k || v.sentAt[k] != sentAt || v.untimed[k] != untimed {
+			t.Errorf("packet %d of %d: sent at %d, untimed %v; want %d, %v", k, c.head, v.sentAt[k], v.untimed[k], sentAt, untimed)
+		}
 	}
-	s := shot{card: c.card, v: v, clock: clock}
-	add := func(n int) { s.add(n, 1) }
-	add(1)
-	s.push(clock.now())
-	if v.sentAt[0] == 1 {
-		t.Error("a packet that had not to wait was sent when it was added")
+	s.add(1, due)
+	s.push(left)
+	expect(0, left, false) // it had not to wait
+	s.add(wireRoom, due)
+	for !c.blocked {
+		s.push(left)
 	}
-	add(wireRoom)
-	for range wireRoom {
-		s.push(clock.now())
-	}
-	c.took(1000 + wireRoom + 1)
-	s.push(clock.now())
-	if k := wireRoom; v.sentAt[k] != 1 {
-		t.Errorf("a packet that waited for the relay was sent at %d", v.sentAt[k])
-	}
-	add(1)
-	s.push(2)
-	if k := wireRoom + 1; v.sentAt[k] != 2 || !v.untimed[k] {
-		t.Errorf("a packet that took the generator until now was sent at %d, untimed %v", v.sentAt[k], v.untimed[k])
-	}
+	s.add(1, due) // while the relay takes nothing: all the same
+	c.took(wireRoom)
+	clock = slow // the generator takes until now
+	s.push(left)
+	expect(wireRoom, due, false) // that it waited is known, and for how long
+	expect(wireRoom+1, left, true)
+	clock = last
+	s.add(1, due)
+	s.push(last)
+	expect(wireRoom+2, last, false)
 }
 
 func TestTheTimedPartAllocatesNothing(t *testing.T) {
-	k, l, v := fakeSink(), smallLog(10), someFrames(1)
-	c := newFakeCard(t)
+	l, v := smallLog(10), someFrames(1)
+	v.log = *l
+	k, c := fakeSink(), newFakeCard(t)
 	frame := make([]byte, maxFrame)
 	clock, err := newClock()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := shot{card: c.card, v: &volley{count: 1 << 30}, every: 1000, clock: clock}
+	s := shot{card: c.card, sink: k, pump: -1, v: v, now: clock.now, every: 1000}
 	n := testing.AllocsPerRun(1000, func() {
-		s.due(s.clock.now())
-		c.put(0)
+		s.due(s.now())
+		s.sent = 0
+		s.add(1, s.now())
 		c.taken = 0 // look each time
-		if err := c.push(v, 1); err != nil {
-			t.Fatal(err)
-		}
+		s.push(s.now())
 		c.pushed = c.taken
 		k.arrive(1, frame)
-		k.receive(l, 0) // the log is full from the 11th on
+		s.receive() // the log is full from the 11th on
 	})
-	if n != 0 {
-		t.Errorf("%v allocations a turn", n)
+	if n != 0 || s.sendErr != nil || c.head != 1001 {
+		t.Errorf("%v allocations a turn, %d packets, %v", n, c.head, s.sendErr)
 	}
 }
 
@@ -333,7 +341,9 @@ func TestWhoSetTheLimitIsTold(t *testing.T) {
 	}{
 		{"nobody", shot{v: &volley{}}, good, losses{}, ""},
 		{"device", shot{v: &volley{}}, good, losses{ring: 3}, "ring of the load's device overflowed: 3"},
-		{"socket", shot{v: &volley{}}, good, losses{socket: 4}, "ring overflowed: 4"},
+		{"sink", shot{v: &volley{}}, good, losses{sink: 4}, "ring overflowed: 4"},
+		{"pair", shot{v: &volley{}}, good, losses{wire: 6}, "should not fill: 6"},
+		{"late generator", shot{v: &volley{}, overrun: 7}, good, losses{}, "so late that its ring of 4096 overflowed: 7"},
 		{"log", shot{v: &volley{log: log{missed: 5}}}, good, losses{}, "log was full: 5"},
 		{"generator", shot{v: &volley{}}, Result{Rate: 900}, losses{}, "sent 900 packets/s of 1000"},
 		{"send", shot{v: &volley{}, sent: 9, sendErr: unix.ENETDOWN}, good, losses{}, "after 9 packets: network is down"},

@@ -82,9 +82,9 @@ func (s *sink) mapRing() (err error) {
 	return nil
 }
 
-// receive hands what arrived to into, which may be nil: then it is dropped. Stamps after until are too late to say when it arrived.
+// receive hands up to gulp packets to into, which may be nil: then they are dropped. Stamps after until are too late to say when it arrived.
 func (s *sink) receive(into *log, until int64) (n int) {
-	for end := atomic.LoadUint64(s.producer); s.at != end; n++ {
+	for end := atomic.LoadUint64(s.producer); s.at != end && n < gulp; n++ {
 		r := s.data[s.at&(sinkRing-1):][: recordHeader+recordBytes : recordHeader+recordBytes]
 		if atomic.LoadUint32((*uint32)(unsafe.Pointer(&r[0])))&recordBusy != 0 {
 			break

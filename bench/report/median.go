@@ -76,6 +76,9 @@ func medians(rounds []Measures) Measures {
 	m.P99 = median(func(r *Measures) float64 { return r.P99 })
 	m.P999 = median(func(r *Measures) float64 { return r.P999 })
 	m.Max = median(func(r *Measures) float64 { return r.Max })
+	m.Untimed.Share = median(func(r *Measures) float64 { return r.Untimed.Share })
+	m.Untimed.P99 = median(func(r *Measures) float64 { return r.Untimed.P99 })
+	m.Untimed.P999 = median(func(r *Measures) float64 { return r.Untimed.P999 })
 	m.RSS = median(func(r *Measures) float64 { return r.RSS })
 	m.BatchIn = medianIfTold(rounds, func(r *Measures) *float64 { return r.BatchIn })
 	m.BatchOut = medianIfTold(rounds, func(r *Measures) *float64 { return r.BatchOut })
@@ -95,7 +98,6 @@ func medians(rounds []Measures) Measures {
 		m.CPU.NAPIHome = m.CPU.NAPIHome && r.CPU.NAPIHome
 		m.CPU.Elsewhere = max(m.CPU.Elsewhere, r.CPU.Elsewhere)
 		m.Load.LateMaxUS = max(m.Load.LateMaxUS, r.Load.LateMaxUS)
-		m.Load.Untimed = max(m.Load.Untimed, r.Load.Untimed)
 		m.Load.Duplicated = max(m.Load.Duplicated, r.Load.Duplicated)
 		m.Load.Misordered = max(m.Load.Misordered, r.Load.Misordered)
 		m.Load.Corrupt = max(m.Load.Corrupt, r.Load.Corrupt)
@@ -124,16 +126,33 @@ func medianIfTold(rounds []Measures, of func(*Measures) *float64) *float64 {
 }
 
 func medianDelay(rounds []Measures) *Delay {
-	var all [6][]float64
+	var delays []Delay
 	for i := range rounds {
 		if d := rounds[i].Delay; d != nil {
-			for j, v := range []float64{d.OfferedPPS, d.Loss, d.P50, d.P99, d.P999, d.Max} {
-				all[j] = append(all[j], v)
-			}
+			delays = append(delays, *d)
 		}
 	}
-	if len(all[0]) == 0 {
+	if len(delays) == 0 {
 		return nil
 	}
-	return &Delay{Median(all[0]), Median(all[1]), Median(all[2]), Median(all[3]), Median(all[4]), Median(all[5])}
+	median := func(of func(*Delay) float64) float64 {
+		values := make([]float64, len(delays))
+		for i := range delays {
+			values[i] = of(&delays[i])
+		}
+		return Median(values)
+	}
+	return &Delay{
+		OfferedPPS: median(func(d *Delay) float64 { return d.OfferedPPS }),
+		Loss:       median(func(d *Delay) float64 { return d.Loss }),
+		P50:        median(func(d *Delay) float64 { return d.P50 }),
+		P99:        median(func(d *Delay) float64 { return d.P99 }),
+		P999:       median(func(d *Delay) float64 { return d.P999 }),
+		Max:        median(func(d *Delay) float64 { return d.Max }),
+		Untimed: Untimed{
+			Share: median(func(d *Delay) float64 { return d.Untimed.Share }),
+			P99:   median(func(d *Delay) float64 { return d.Untimed.P99 }),
+			P999:  median(func(d *Delay) float64 { return d.Untimed.P999 }),
+		},
+	}
 }

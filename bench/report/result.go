@@ -21,6 +21,7 @@ type Measures struct {
 	P99          float64 `json:"p99_us"`
 	P999         float64 `json:"p999_us"`
 	Max          float64 `json:"max_us"`
+	Untimed      Untimed `json:"untimed"`
 
 	Delay *Delay `json:"delay,omitempty"` // at 70 % of its own lossless rate
 
@@ -42,6 +43,14 @@ type Delay struct {
 	P99        float64 `json:"p99_us"`
 	P999       float64 `json:"p999_us"`
 	Max        float64 `json:"max_us"`
+	Untimed    Untimed `json:"untimed"`
+}
+
+// Untimed tells of the packets that are in no quantile of the delay: the load's own CPU was away when they left or arrived.
+type Untimed struct {
+	Share float64 `json:"share"`  // of the packets delivered
+	P99   float64 `json:"p99_us"` // of all packets, these included
+	P999  float64 `json:"p999_us"`
 }
 
 // Allocations are the raw values behind Allocs.
@@ -68,7 +77,6 @@ type CPU struct {
 type Load struct {
 	SentPPS    float64 `json:"sent_pps"`
 	LateMaxUS  float64 `json:"late_max_us"` // behind the schedule
-	Untimed    float64 `json:"untimed"`     // share of the delivered that have no delay: the load's CPU was away when they left or arrived
 	Duplicated uint64  `json:"duplicated"`
 	Misordered uint64  `json:"misordered"`
 	Corrupt    uint64  `json:"corrupt"`

@@ -48,6 +48,8 @@ type row struct {
 	of   func(*Measures) string
 }
 
+const untimedRow = "of these packets could not be timed, %; p99 / p99.9 with them, us"
+
 var rows = []row{
 	{"lossless rate, packets/s", func(m *Measures) string { return ifAny(m.LosslessPPS, count(m.LosslessPPS)) }},
 	{"at an offered rate of, packets/s", func(m *Measures) string { return count(m.OfferedPPS) }},
@@ -56,13 +58,19 @@ var rows = []row{
 	{"CPU per forward, ns", func(m *Measures) string { return count(m.NSPerForward) }},
 	{"CPU of the relay's core, %", func(m *Measures) string { return fmt.Sprintf("%.0f", m.CPU.Percent) }},
 	{"added delay p50 / p99 / p99.9 / max, us", func(m *Measures) string { return four(m.P50, m.P99, m.P999, m.Max) }},
-	{"the same at 70 % of its lossless rate, us", func(m *Measures) string {
+	{untimedRow, func(m *Measures) string { return untimed(&m.Untimed) }},
+	{"delay at 70 % of its lossless rate, us", func(m *Measures) string {
 		if m.Delay == nil {
 			return ""
 		}
 		return four(m.Delay.P50, m.Delay.P99, m.Delay.P999, m.Delay.Max)
 	}},
-	{"packets that could not be timed, %", func(m *Measures) string { return ifAny(m.Load.Untimed, fmt.Sprintf("%.1f", 100*m.Load.Untimed)) }},
+	{untimedRow, func(m *Measures) string {
+		if m.Delay == nil {
+			return ""
+		}
+		return untimed(&m.Delay.Untimed)
+	}},
 	{"packets per receive / send call", func(m *Measures) string {
 		if m.BatchIn == nil || m.BatchOut == nil {
 			return ""
@@ -166,6 +174,10 @@ func count(v float64) string {
 		digits = digits[:i] + "," + digits[i:]
 	}
 	return digits
+}
+
+func untimed(u *Untimed) string {
+	return ifAny(u.Share, fmt.Sprintf("%.1f; %s / %s", 100*u.Share, count(u.P99), count(u.P999)))
 }
 
 func ifAny(v float64, text string) string {

@@ -97,7 +97,7 @@ func network(ip net.IP) *net.IPNet {
 
 // WireDrops is what the pair lost because the receiving side's ring was full.
 type WireDrops struct {
-	ToRelay uint64 // the relay's side did not keep up: the relay's loss
+	ToRelay uint64 // the relay's side did not keep up
 	ToLoad  uint64 // the load's side did not keep up: the rig's fault
 }
 

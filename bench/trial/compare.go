@@ -183,7 +183,7 @@ func (t *trial) measure(ctx context.Context, s *contender, round int, rate float
 		if s.lossless != nil {
 			m.Delay = &report.Delay{
 				OfferedPPS: o.load.Rate, Loss: o.load.Loss(), P50: micro(o.load.Delay.P50), P99: micro(o.load.Delay.P99),
-				P999: micro(o.load.Delay.P999), Max: micro(o.load.Delay.Max),
+				P999: micro(o.load.Delay.P999), Max: micro(o.load.Delay.Max), Untimed: untimed(&o.load),
 			}
 		}
 		t.Log("round %d   %-10s %8.0f packets/s: loss %.1e, %5.0f ns per forward, delay %.0f / %.0f / %.0f us, %s",

@@ -161,7 +161,7 @@ func (l *live) offer(ctx context.Context, rate float64, d time.Duration) (Outcom
 	if loss > Lossless {
 		o.load.Limit = "" // load dropped some, but the relay more than it may: the answer is the relay's all the same
 	}
-	return Outcome{Loss: loss, Delay: o.load.Delay.P99, Limit: o.load.Limit}, err
+	return Outcome{Loss: loss, Delay: o.load.All.P99, Limit: o.load.Limit}, err
 }
 
 // measures turns a run into a round's numbers.
@@ -170,7 +170,8 @@ func (l *live) measures(o *outcome) report.Measures {
 		Engine: l.subject.Name(), Version: l.subject.Version(), Mode: string(l.mode), Streams: l.streams, Path: l.path,
 		OfferedPPS: o.load.Rate, Loss: o.load.Loss(), NSPerForward: o.usage.NsPer(o.load.Delivered),
 		P50: micro(o.load.Delay.P50), P99: micro(o.load.Delay.P99), P999: micro(o.load.Delay.P999), Max: micro(o.load.Delay.Max),
-		RSS: float64(o.usage.RSS) / (1 << 20),
+		Untimed: untimed(&o.load),
+		RSS:     float64(o.usage.RSS) / (1 << 20),
 		CPU: report.CPU{
 			ProcessMS: milli(o.usage.Process), NAPIMS: milli(o.usage.NAPI), StealMS: milli(o.usage.Steal),
 			SoftirqMS: milli(o.usage.SoftIRQ), NAPIHome: o.usage.NAPIHome, Elsewhere: o.usage.Abroad,
@@ -183,9 +184,6 @@ func (l *live) measures(o *outcome) report.Measures {
 	if o.load.Wall > 0 {
 		m.DeliveredPPS = float64(o.load.Delivered) / o.load.Wall.Seconds()
 	}
-	if o.load.Delivered > 0 {
-		m.Load.Untimed = float64(o.load.Untimed) / float64(o.load.Delivered)
-	}
 	if o.usage.Wall > 0 {
 		m.CPU.Percent = 100 * o.usage.Busy().Seconds() / o.usage.Wall.Seconds()
 	}
@@ -194,6 +192,14 @@ func (l *live) measures(o *outcome) report.Measures {
 		m.BatchIn, m.BatchOut = &in, &out
 	}
 	return m
+}
+
+func untimed(r *load.Result) report.Untimed {
+	u := report.Untimed{P99: micro(r.All.P99), P999: micro(r.All.P999)}
+	if r.Delivered > 0 {
+		u.Share = float64(r.Untimed) / float64(r.Delivered)
+	}
+	return u
 }
 
 func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
