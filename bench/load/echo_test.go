@@ -1,12 +1,16 @@
 package load
 
 import (
+	"errors"
 	"net/netip"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"tandem/bench/rig"
 )
@@ -177,12 +181,32 @@ func TestTheGeneratorNeverOverrunsTheRingOfThePair(t *testing.T) {
 	if err := l.volley.prepare(l.streams, l.every, count); err != nil {
 		t.Fatal(err)
 	}
-	r, _, err := l.shoot(t.Context(), 1e9, false) // all at once
+	before, err := place.WireDrops()
 	if err != nil {
 		t.Fatal(err)
 	}
-	drops, err := place.WireDrops()
-	if err != nil || drops.ToRelay != 0 || r.Sent != count || r.Arrived != 0 {
-		t.Errorf("%d dropped by the ring of the relay's device, %v; %+v", drops.ToRelay, err, r)
+	l.Before = func() error { return keep(place.RelayCPU(), 50*time.Millisecond) }
+	r, _, err := l.shoot(t.Context(), 1e9, true) // all at once
+	if err != nil {
+		t.Fatal(err)
 	}
+	after, err := place.WireDrops()
+	if err != nil || after.ToRelay != before.ToRelay || r.Sent != count || r.Starved == 0 || r.Arrived != 0 {
+		t.Errorf("%d dropped by the ring of the relay's device, %v; %+v", after.ToRelay-before.ToRelay, err, r)
+	}
+}
+
+// keep lets nothing else run on a CPU for a while, which begins before it returns.
+func keep(cpu int, d time.Duration) error {
+	began := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with this function
+		var set unix.CPUSet
+		set.Set(cpu)
+		first := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}
+		began <- errors.Join(unix.SchedSetaffinity(0, &set), unix.SchedSetAttr(0, &first, 0))
+		for end := time.Now().Add(d); time.Now().Before(end); {
+		}
+	}()
+	return <-began
 }

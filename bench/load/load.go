@@ -147,7 +147,6 @@ func (l *Load) shoot(ctx context.Context, rate float64, marked bool) (Result, []
 		return Result{}, nil, err
 	}
 	r, delivered := l.judge(&l.volley)
-	r.Arrived = uint64(s.v.log.n) + s.v.log.missed
 	r.Offered, r.Sent = uint64(l.volley.count), uint64(s.sent)
 	r.Lost = r.Sent - r.Delivered
 	if r.Late = lateness(s); s.sent > 0 {
@@ -155,6 +154,8 @@ func (l *Load) shoot(ctx context.Context, rate float64, marked bool) (Result, []
 		r.Rate = float64(s.sent) / r.Wall.Seconds()
 	}
 	lost := after.since(before)
+	lost.wire += s.card.vanished()
+	r.Arrived, r.Starved = uint64(s.v.log.n)+s.v.log.missed+lost.sink, s.starved
 	r.Own, r.Limit = lost.ring+lost.sink+lost.wire+s.overrun, limit(s, rate, &r, lost)
 	return r, delivered, nil
 }
@@ -170,7 +171,7 @@ func mark(wanted bool, f func() error) func() error {
 type losses struct {
 	ring uint64 // by the ring of the load's device
 	sink uint64 // by the sink's ring
-	wire uint64 // by the ring of the relay's device, which the card never fills
+	wire uint64 // by the ring of the relay's device, which the card never fills, or before it
 }
 
 func (a losses) since(b losses) losses {
@@ -186,8 +187,8 @@ func (l *Load) lossesOfOurs() (losses, error) {
 	return losses{wire.ToLoad, full, wire.ToRelay}, err
 }
 
-// ownShare is how much of what was sent load may drop itself, in pauses of the machine, before the run says nothing about
-// the relay. What it drops was forwarded, is counted exactly, and is not the relay's loss.
+// ownShare is how much of what came back load may drop itself, in pauses of the machine, before the run says nothing about
+// the relay. It was forwarded, is counted exactly, and is not the relay's loss.
 const ownShare = 0.01
 
 // limit returns why the load, not the relay, set the limit of a run, or "".
@@ -200,7 +201,7 @@ func limit(s *shot, rate float64, r *Result, lost losses) string {
 	case float64(lost.sink) > ownShare*float64(r.Sent):
 		return fmt.Sprintf("the sink's ring overflowed: %d packets", lost.sink)
 	case lost.wire > 0:
-		return fmt.Sprintf("the ring of the relay's device overflowed, which the generator should not fill: %d packets", lost.wire)
+		return fmt.Sprintf("%d packets did not get into the ring of the relay's device, in which the generator leaves room", lost.wire)
 	case s.overrun > 0:
 		return fmt.Sprintf("the generator was so late that its ring of %d overflowed: %d packets", cardRing, s.overrun)
 	case s.v.log.missed > 0:

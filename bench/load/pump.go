@@ -16,7 +16,7 @@ const (
 	pumpPort     = 9                      // discard (RFC 863): no peer's port
 	pumpPatience = 200 * time.Millisecond // for one datagram over the pair; the first waits for ARP
 	pumpAttempts = 10
-	pumpBudget   = 8 // packets of a poll at most; a turn makes two (busy_poll_stop of net/core/dev.c)
+	pumpBudget   = 32 // packets of a poll at most; a turn makes two (busy_poll_stop of net/core/dev.c)
 )
 
 // A pump is a socket whose receive call makes the kernel look at the load's device: busy polling (networking/napi.rst of

@@ -20,7 +20,8 @@ type Result struct {
 	Corrupt    uint64 // tag right or none, content wrong: RTP header, payload, checksum
 	Forged     uint64 // tag does not verify
 	Untimed    uint64 // of the delivered, those that are not in Delay: the load's CPU was away when they left or arrived
-	Arrived    uint64 // all that the sink caught
+	Starved    uint64 // of the lost, those that found the ring before the relay full
+	Arrived    uint64 // all that came to the sink
 	Stray      uint64 // not a datagram, for nobody, from the wrong address, of another stream, or of an earlier run
 
 	Rate   float64                 // packets per second that were really sent

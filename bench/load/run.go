@@ -24,9 +24,9 @@ const (
 	behind = 2 * time.Second        // a generator that is so late gives up: nothing takes its packets
 	catch  = 0.8                    // after a stall, packets follow each other in this share of their proper distance
 
-	// timed is how exactly a packet's times must be known for its delay to count: the sink looked at its device so short a time
-	// before the packet was stamped there, and the generator took no longer to send it. It is some three times what a turn takes that
-	// sends salvo packets and receives as many: who is later was not busy but away.
+	// timed is how exactly a packet's times must be known for its delay to count: the sink had seen all that had arrived so short a time
+	// before the packet was stamped, and the generator took no longer to send it. It is more than a turn takes that sends salvo packets and
+	// receives as many as it may: who is later was not busy but away.
 	timed = 100 * time.Microsecond
 
 	// Moderation is how long packets gather before they leave together: what a network card waits before it interrupts
@@ -73,7 +73,9 @@ type shot struct {
 	stop   *atomic.Bool // ends it early
 
 	start   int64  // when packet 0 is due
-	looked  int64  // when the sink began to look at its device for the last time
+	looked  int64  // when the sink began to look at its device for the last time and saw all that was there
+	turned  int64  // when the last turn began
+	away    int64  // when the first turn began after the load's CPU was away for the last time
 	sent    int    // packets 0 to sent-1 were handed over
 	paced   int64  // not before: a stall of ours must not overrun the relay, as no 20 ms of real streams would
 	starved uint64 // packets that found the card's ring full because the relay's side did not take those before them
@@ -113,7 +115,7 @@ func (s *shot) fire(cpu int, before, after func() error) (err error) {
 // loop is generator and sink in turn. It spins: the CPU is theirs, and whoever sleeps is late.
 func (s *shot) loop() {
 	s.start = s.now() + int64(lead)
-	s.looked = s.start
+	s.looked, s.turned = s.start, s.start
 	last := s.start // packet sent or received
 	giveUp := s.start + int64(float64(s.v.count)*s.every) + int64(behind)
 	for s.sent < s.v.count && s.sendErr == nil && !s.stop.Load() {
@@ -164,7 +166,7 @@ func (s *shot) scheduled(k int) int64 {
 func (s *shot) add(n int, now int64) {
 	for range n {
 		if !s.card.put(s.sent) { // the wire drops this one
-			if s.card.blocked {
+			if s.card.waited(s.card.head) {
 				s.starved++
 			} else {
 				s.overrun++
@@ -176,8 +178,12 @@ func (s *shot) add(n int, now int64) {
 }
 
 // push sends what waits in the card's ring. A packet that waited there for the relay was sent when it was added, for that is part
-// of its delay, and any other just before it left.
+// of its delay, unless it waited for the generator as well, and any other just before it left.
 func (s *shot) push(now int64) {
+	if now-s.turned > int64(timed) {
+		s.away = now
+	}
+	s.turned = now
 	first := s.card.head
 	if first == s.card.tail {
 		return
@@ -185,16 +191,21 @@ func (s *shot) push(now int64) {
 	s.sendErr = s.card.push(s.v, salvo)
 	late := s.now()-now > int64(timed)
 	for i := first; i != s.card.head; i++ {
-		if k := s.card.waiting[i%cardRing]; !s.card.waited(i) {
-			s.v.sentAt[k], s.v.untimed[k] = now, late
+		k := s.card.waiting[i%cardRing]
+		if !s.card.waited(i) {
+			s.v.sentAt[k] = now
 		}
+		s.v.untimed[k] = late || s.v.sentAt[k] < s.away
 	}
 }
 
 // receive logs what arrived.
 func (s *shot) receive() int {
-	looked := s.looked
-	s.looked = s.now()
+	now := s.now()
 	s.pump.turn()
-	return s.sink.receive(&s.v.log, looked+int64(timed))
+	n := s.sink.receive(&s.v.log, s.looked+int64(timed))
+	if n < 2*pumpBudget { // none is left
+		s.looked = now
+	}
+	return n
 }

@@ -231,7 +231,7 @@ func TestTheCardGivesNoMoreThanTheRingOfThePairTakes(t *testing.T) {
 
 func TestACardWhoseRingIsFullDropsTheNext(t *testing.T) {
 	clock := int64(1)
-	c, v := newFakeCard(t), someFrames(cardRing+wireRoom+4)
+	c, v := newFakeCard(t), someFrames(cardRing+wireRoom+salvo+7)
 	s := shot{card: c.card, v: v, now: func() int64 { return clock }}
 	s.add(cardRing+2, clock)
 	if s.overrun != 2 || s.starved != 0 || s.sent != cardRing+2 {
@@ -244,36 +244,89 @@ func TestACardWhoseRingIsFullDropsTheNext(t *testing.T) {
 	if s.overrun != 2 || s.starved != 2 {
 		t.Errorf("the relay takes none: overrun %d, starved %d", s.overrun, s.starved)
 	}
+	c.took(wireRoom)
+	s.push(clock)
+	s.add(salvo+3, clock)
+	if s.overrun != 2 || s.starved != 5 {
+		t.Errorf("the relay took some, too late: overrun %d, starved %d", s.overrun, s.starved)
+	}
 }
 
 func TestAPacketThatWaitedForTheRelayWasSentWhenItWasDue(t *testing.T) {
-	const due, left, slow, last = 1, 2, 3 + int64(timed), 4 + int64(timed)
-	clock := int64(left)
-	c, v := newFakeCard(t), someFrames(wireRoom+4)
+	const tick = int64(timed) / 2
+	var clock int64
+	c, v := newFakeCard(t), someFrames(2*wireRoom)
 	s := shot{card: c.card, v: v, now: func() int64 { return clock }}
+	turn := func(d int64) { // one that takes so long before it pushes
+		clock += d
+		s.push(clock)
+	}
 	expect := func(k int, sentAt int64, untimed bool) {
 		t.Helper()
 		if int(c.head) <= k || v.sentAt[k] != sentAt || v.untimed[k] != untimed {
 			t.Errorf("packet %d of %d: sent at %d, untimed %v; want %d, %v", k, c.head, v.sentAt[k], v.untimed[k], sentAt, untimed)
 		}
 	}
-	s.add(1, due)
-	s.push(left)
-	expect(0, left, false) // it had not to wait
-	s.add(wireRoom, due)
+	s.add(1, clock)
+	turn(tick)
+	expect(0, tick, false) // it had not to wait
+	added := clock
+	s.add(wireRoom, clock)
 	for !c.blocked {
-		s.push(left)
+		turn(1)
 	}
-	s.add(1, due) // while the relay takes nothing: all the same
+	late := clock
+	s.add(2, clock) // while the relay takes nothing: all the same
+	c.took(1)
+	turn(tick)
+	expect(wireRoom, added, false) // it waited for the relay
+	c.took(2)
+	turn(3 * tick)
+	expect(wireRoom+1, late, true) // and this one for the generator, too
 	c.took(wireRoom)
-	clock = slow // the generator takes until now
-	s.push(left)
-	expect(wireRoom, due, false) // that it waited is known, and for how long
-	expect(wireRoom+1, left, true)
-	clock = last
-	s.add(1, due)
-	s.push(last)
-	expect(wireRoom+2, last, false)
+	turn(1)
+	expect(wireRoom+2, late, true)
+	s.add(1, clock)
+	turn(1)
+	expect(wireRoom+3, clock, false)
+}
+
+func TestAPacketThatTheGeneratorWasInterruptedInSendingIsNotTimed(t *testing.T) {
+	var clock int64
+	c, v := newFakeCard(t), someFrames(2)
+	s := shot{card: c.card, v: v, now: func() int64 { clock += 2 * int64(timed); return clock }}
+	s.add(1, 0)
+	s.push(1)
+	if v.sentAt[0] != 1 || !v.untimed[0] {
+		t.Errorf("sent at %d, untimed %v", v.sentAt[0], v.untimed[0])
+	}
+}
+
+func TestWhatCameWhileNobodyLookedIsNotTimedHoweverManyTurnsItTakes(t *testing.T) {
+	const behind, gap = 3*gulp + 5, 5 * int64(timed)
+	clock := int64(1000)
+	k, v := fakeSink(), someFrames(1)
+	v.log = *smallLog(2*behind + 1)
+	s := shot{sink: k, pump: -1, v: v, now: func() int64 { return clock }, looked: clock}
+	k.arrive(uint64(clock), nil)
+	s.receive()
+	clock += gap
+	for range behind {
+		k.arrive(uint64(clock), nil)
+	}
+	for s.receive() > 0 {
+		clock += int64(timed) / 10
+	}
+	k.arrive(uint64(clock), nil)
+	s.receive()
+	for i := range v.log.n {
+		if between := i > 0 && i <= behind; v.log.untimed[i] != between {
+			t.Fatalf("packet %d of %d: untimed %v", i, v.log.n, v.log.untimed[i])
+		}
+	}
+	if v.log.n != behind+2 {
+		t.Errorf("%d packets", v.log.n)
+	}
 }
 
 func TestTheTimedPartAllocatesNothing(t *testing.T) {
@@ -342,7 +395,7 @@ func TestWhoSetTheLimitIsTold(t *testing.T) {
 		{"nobody", shot{v: &volley{}}, good, losses{}, ""},
 		{"device", shot{v: &volley{}}, good, losses{ring: 3}, "ring of the load's device overflowed: 3"},
 		{"sink", shot{v: &volley{}}, good, losses{sink: 4}, "ring overflowed: 4"},
-		{"pair", shot{v: &volley{}}, good, losses{wire: 6}, "should not fill: 6"},
+		{"pair", shot{v: &volley{}}, good, losses{wire: 6}, "6 packets did not get into the ring"},
 		{"late generator", shot{v: &volley{}, overrun: 7}, good, losses{}, "so late that its ring of 4096 overflowed: 7"},
 		{"log", shot{v: &volley{log: log{missed: 5}}}, good, losses{}, "log was full: 5"},
 		{"generator", shot{v: &volley{}}, Result{Rate: 900}, losses{}, "sent 900 packets/s of 1000"},

@@ -68,6 +68,21 @@ func TestDamageIsTheWorstRounds(t *testing.T) {
 	}
 }
 
+func TestWhatWasNotTimedIsInTheTable(t *testing.T) {
+	var rounds []Round
+	for _, share := range []float64{0.01, 0.03, 0.02} {
+		m := side("funnel", 1, 1)
+		m.Untimed, m.Delay.Untimed = Untimed{Share: share, P99: 1000, P999: 9000 * share}, Untimed{Share: 2 * share, P99: 50, P999: 60}
+		rounds = append(rounds, Round{Tandem: m})
+	}
+	c := Compare(rounds)
+	for _, line := range []string{"| " + untimedRow + " | 2.0; 1,000 / 180 |\n", "| " + untimedRow + " | 4.0; 50 / 60 |\n"} {
+		if !strings.Contains(c.Table(), line) {
+			t.Errorf("no %q in\n%s", line, c.Table())
+		}
+	}
+}
+
 func TestARunWithoutARivalHasNoRatio(t *testing.T) {
 	c := Compare([]Round{{Tandem: side("sockets", 0, 5000)}})
 	if c.Ratio != nil || c.Rival != nil || strings.Contains(c.Table(), "lossless rate, packets") {

@@ -112,12 +112,12 @@ type Comparison struct {
 	Conditions Conditions `json:"conditions"`
 }
 
-// Stalls is what a thread that only looked at the clock found on the relay's CPU, beside the rounds.
+// Stalls is what a thread that looked at the clock for 70 % of the time found on the relay's CPU, beside the rounds.
 type Stalls struct {
 	Seconds float64 `json:"seconds"`    // watched
-	Share   float64 `json:"share"`      // of them in which it was kept from running
+	Share   float64 `json:"share"`      // of the time it was awake in which it was kept from running
 	Longest float64 `json:"longest_us"` // at a time
-	P99     float64 `json:"p99_us"`     // delay that this alone makes for a server of constant cost a packet that is busy for 70 % of the time
+	P99     float64 `json:"p99_us"`     // delay that this alone makes for a server of constant cost a packet that is as busy
 	P999    float64 `json:"p999_us"`
 }
 

@@ -131,8 +131,8 @@ func (c *Comparison) Caveats() string {
 	var b strings.Builder
 	b.WriteString(c.Conditions.Sentence() + "\n")
 	if s := c.Stalls; s != nil {
-		fmt.Fprintf(&b, "* a thread on the relay's CPU that only looked at the clock, for %.0f s beside the rounds, was kept from running for %.1f %% of the time, "+
-			"%.1f ms at a time at most: a server of constant cost a packet that is busy for 70 %% of the time has delays of p99 %s and p99.9 %s us by that alone\n",
+		fmt.Fprintf(&b, "* a thread on the relay's CPU that looked at the clock for 70 %% of each millisecond, for %.0f s beside the rounds, was kept from running for %.1f %% of these, "+
+			"%.1f ms at a time at most: a server of constant cost a packet that is as busy has delays of p99 %s and p99.9 %s us by that alone\n",
 			s.Seconds, 100*s.Share, s.Longest/1000, count(s.P99), count(s.P999))
 	}
 	for _, note := range c.Notes {
@@ -177,7 +177,7 @@ func count(v float64) string {
 }
 
 func untimed(u *Untimed) string {
-	return ifAny(u.Share, fmt.Sprintf("%.1f; %s / %s", 100*u.Share, count(u.P99), count(u.P999)))
+	return fmt.Sprintf("%.1f; %s / %s", 100*u.Share, count(u.P99), count(u.P999))
 }
 
 func ifAny(v float64, text string) string {

@@ -81,7 +81,7 @@ type side struct {
 	cpu    int
 	batch  bool // SCHED_BATCH
 	// queued gives the device a queueing discipline: only then do sockets' packets wait in it when the far ring of 256 packets is
-	// full, instead of being dropped.
+	// full, instead of being dropped: those of sipp. The load of package load keeps count itself.
 	queued bool
 	napi   []int // thread ids of its NAPI threads
 	warden *warden

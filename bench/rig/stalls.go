@@ -10,15 +10,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Stalls is how a CPU treats a thread that does nothing but look at the clock: what the host of a virtual machine, interrupts and the
-// machine's own threads take of it.
+// Stalls is how a CPU treats a thread that looks at the clock for most of each millisecond and sleeps for the rest: what the host of a
+// virtual machine, interrupts and the machine's own threads take of it. A thread that never sleeps finds ten times as much on some hosts, which
+// share their processors fairly: with one that never rests last.
 type Stalls struct {
 	Watched time.Duration
+	Busy    time.Duration   // of it, without the sleep
 	Gaps    []time.Duration // between two looks, those of stallFrom and more
 }
 
 // stallFrom is what a look at the clock and an ordinary interrupt do not take together.
 const stallFrom = 20 * time.Microsecond
+
+// watchPeriod and watchBusy are how the thread spends its time: busy as a relay is whose delay is measured.
+const (
+	watchPeriod = time.Millisecond
+	watchBusy   = 7 * watchPeriod / 10
+)
 
 // Stalls watches the relay's CPU, which should have nothing else to do.
 func (p *Place) Stalls(d time.Duration) (Stalls, error) {
@@ -30,7 +38,7 @@ func (p *Place) Stalls(d time.Duration) (Stalls, error) {
 			result <- fmt.Errorf("rig: watch the relay's CPU: %w", err)
 			return
 		}
-		s = watch(d, monotonic)
+		s = watch(d, monotonic, time.Sleep)
 		result <- nil
 	}()
 	err := <-result
@@ -43,34 +51,40 @@ func monotonic() time.Duration {
 	return time.Duration(now.Nano())
 }
 
-func watch(d time.Duration, clock func() time.Duration) Stalls {
+func watch(d time.Duration, clock func() time.Duration, sleep func(time.Duration)) Stalls {
 	s := Stalls{Gaps: make([]time.Duration, 0, 1<<16)} // no allocation while it watches
 	began := clock()
-	last := began
-	for last-began < d {
-		now := clock()
-		if gap := now - last; gap >= stallFrom && len(s.Gaps) < cap(s.Gaps) {
-			s.Gaps = append(s.Gaps, gap)
+	for last := began; last-began < d; {
+		rest := last + watchBusy
+		for last < rest {
+			now := clock()
+			if gap := now - last; gap >= stallFrom && len(s.Gaps) < cap(s.Gaps) {
+				s.Gaps = append(s.Gaps, gap)
+			}
+			last = now
 		}
-		last = now
+		s.Busy += last - rest + watchBusy
+		sleep(rest - watchBusy + watchPeriod - last) // not at all after a long gap
+		last = clock()
+		s.Watched = last - began
 	}
-	s.Watched = last - began
 	return s
 }
 
 // Add is both times together.
 func (s *Stalls) Add(o Stalls) {
 	s.Watched += o.Watched
+	s.Busy += o.Busy
 	s.Gaps = append(s.Gaps, o.Gaps...)
 }
 
-// Share is the part of the time that was taken.
+// Share is the part of the time awake that was taken.
 func (s *Stalls) Share() float64 {
 	var sum time.Duration
 	for _, gap := range s.Gaps {
 		sum += gap
 	}
-	return sum.Seconds() / max(s.Watched.Seconds(), 1e-9)
+	return sum.Seconds() / max(s.Busy.Seconds(), 1e-9)
 }
 
 // Longest is the longest gap.

@@ -8,17 +8,22 @@ import (
 
 const us = time.Microsecond
 
-func TestAWatchSeesTheGapsBetweenLooks(t *testing.T) {
-	looks := []time.Duration{0, 1, 2, 102, 103, 122, 143, 5143, 10_000_000}
+func TestAWatchSeesTheGapsBetweenLooksAndNotItsOwnSleep(t *testing.T) {
+	// The first look is the beginning, and the one after each sleep begins anew.
+	looks := []time.Duration{0, 1, 2, 102, 103, 122, 143, 703, 1050, 1051, 7051, 7060, 7075, 7760, 10_000_000}
 	for i := range looks {
 		looks[i] *= us
 	}
 	i := -1
-	s := watch(10*time.Second, func() time.Duration { i++; return looks[i] })
-	if want := []time.Duration{100 * us, 21 * us, 5000 * us, 9_994_857 * us}; !slices.Equal(s.Gaps, want) || s.Watched != 10*time.Second {
-		t.Errorf("gaps %v in %s, want %v", s.Gaps, s.Watched, want)
+	var slept []time.Duration
+	s := watch(10*time.Second, func() time.Duration { i++; return looks[i] }, func(d time.Duration) { slept = append(slept, d) })
+	if want := []time.Duration{100 * us, 21 * us, 560 * us, 6000 * us, 685 * us}; !slices.Equal(s.Gaps, want) || s.Watched != 10*time.Second || s.Busy != (703+6001+700)*us {
+		t.Errorf("gaps %v in %s of %s, want %v", s.Gaps, s.Busy, s.Watched, want)
 	}
-	if s.Longest() != 9_994_857*us {
+	if want := []time.Duration{297 * us, -5001 * us, 300 * us}; !slices.Equal(slept, want) {
+		t.Errorf("slept %v, want %v", slept, want)
+	}
+	if s.Longest() != 6000*us {
 		t.Errorf("longest: %s", s.Longest())
 	}
 }
