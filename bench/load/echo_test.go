@@ -185,7 +185,7 @@ func TestTheGeneratorNeverOverrunsTheRingOfThePair(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Before = func() error { return keep(place.RelayCPU(), 50*time.Millisecond) }
+	l.Before = func() error { return keep(place.RelayCPU(), 300*time.Millisecond) }
 	r, _, err := l.shoot(t.Context(), 1e9, true) // all at once
 	if err != nil {
 		t.Fatal(err)

@@ -131,7 +131,7 @@ func (c *Comparison) Caveats() string {
 	var b strings.Builder
 	b.WriteString(c.Conditions.Sentence() + "\n")
 	if s := c.Stalls; s != nil {
-		fmt.Fprintf(&b, "* a thread on the relay's CPU that looked at the clock for 70 %% of each millisecond, for %.0f s beside the rounds, was kept from running for %.1f %% of these, "+
+		fmt.Fprintf(&b, "* a thread on the relay's CPU that looked at the clock for 70 %% of each millisecond, for %.0f s beside the rounds, was kept from running for %.1f %% of that time, "+
 			"%.1f ms at a time at most: a server of constant cost a packet that is as busy has delays of p99 %s and p99.9 %s us by that alone\n",
 			s.Seconds, 100*s.Share, s.Longest/1000, count(s.P99), count(s.P999))
 	}
