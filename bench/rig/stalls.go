@@ -11,8 +11,8 @@ import (
 )
 
 // Stalls is how a CPU treats a thread that looks at the clock for most of each millisecond and sleeps for the rest: what the host of a
-// virtual machine, interrupts and the machine's own threads take of it. A thread that never sleeps finds ten times as much on some hosts, which
-// share their processors fairly: with one that never rests last.
+// virtual machine, interrupts and the machine's own threads take of it while it is awake. That a sleeper is woken late is not in it. A
+// thread that never sleeps finds several times as much where a host shares its processors: it is stopped more often.
 type Stalls struct {
 	Watched time.Duration
 	Busy    time.Duration   // of it, without the sleep
