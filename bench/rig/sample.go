@@ -26,6 +26,7 @@ type Sample struct {
 	User, System, SoftIRQ, Steal, Idle time.Duration
 
 	Softnet    []uint64 // packets that network receive work handed to the protocols, by CPU (/proc/net/softnet_stat)
+	ReceiveIRQ []uint64 // soft interrupts of network receive work, by CPU (/proc/softirqs); a thread's or a poller's work is none
 	RSS        uint64   // bytes of the process
 	NAPIPinned bool     // the NAPI threads may run on the relay's CPU only
 	NAPIHome   bool     // and last ran there; a thread that did not run since it was pinned is not there yet
@@ -60,6 +61,9 @@ func (p *Place) CPU(process *Process) (Sample, error) {
 		s.NAPIPinned, s.NAPIHome = s.NAPIPinned && pinned, s.NAPIHome && home
 	}
 	if err := s.readStat(p.options.RelayCPU); err != nil {
+		return s, err
+	}
+	if err := s.readReceiveIRQ(); err != nil {
 		return s, err
 	}
 	return s, s.readSoftnet()
@@ -158,6 +162,37 @@ func (s *Sample) readSoftnet() error {
 		s.Softnet[cpu] = processed
 	}
 	return nil
+}
+
+// readReceiveIRQ reads the line NET_RX of /proc/softirqs. The first line names the CPUs that are online.
+func (s *Sample) readReceiveIRQ() error {
+	text, err := os.ReadFile("/proc/softirqs")
+	if err != nil {
+		return fmt.Errorf("rig: %w", err)
+	}
+	head, rows, _ := strings.Cut(string(text), "\n")
+	cpus := strings.Fields(head)
+	for line := range strings.Lines(rows) {
+		if field(line, 0) != "NET_RX:" {
+			continue
+		}
+		for i, name := range cpus {
+			cpu, err := strconv.Atoi(strings.TrimPrefix(name, "CPU"))
+			if err != nil {
+				return fmt.Errorf("rig: /proc/softirqs: %q: %w", head, err)
+			}
+			n, err := strconv.ParseUint(field(line, i+1), 10, 64)
+			if err != nil {
+				return fmt.Errorf("rig: /proc/softirqs: %q: %w", line, err)
+			}
+			for len(s.ReceiveIRQ) <= cpu {
+				s.ReceiveIRQ = append(s.ReceiveIRQ, 0)
+			}
+			s.ReceiveIRQ[cpu] = n
+		}
+		return nil
+	}
+	return errors.New("rig: /proc/softirqs has no line NET_RX")
 }
 
 // field returns field i of a line that is separated by blanks, "" if there are fewer.

@@ -24,13 +24,9 @@ const (
 	steadyPackets = 16
 	emptyNaps     = 8
 
-	// napsJudged is over what time of naps and work a worker judges how busy it is: with more work than naps it goes without naps,
-	// as a nap saves little then and delays much; with less than half as much as naps it has little to do. hotLooks is over how many
-	// looks without naps it judges whether to nap again, and coldLooks how many of them found nothing then: a look in vain is short,
-	// so that is about a quarter of the time with work.
+	// napsJudged is over what time of naps and work a worker judges how busy it is: with less than half as much work as naps it has
+	// little to do. However busy, it naps: a processor that never rests is one that a host with others to serve takes away.
 	napsJudged = time.Millisecond
-	hotLooks   = 256
-	coldLooks  = 230
 )
 
 // pace decides how a worker waits. The zero value never naps.
@@ -45,9 +41,7 @@ type pace struct {
 
 	awake       int64 // since when the last nap is over, on the clock of Now
 	work, slept int64 // ns since it was judged how busy the worker is
-	hot         bool  // too busy for naps
 	little      bool  // so little to do that long naps are worth their delay
-	looks, vain int   // while hot: looks, and those that found nothing
 }
 
 // makePace returns one that naps for so long at most; 0: never.
@@ -72,9 +66,6 @@ func (p *pace) due() bool { return p.steady && !p.full }
 
 // nap sleeps until the next look, if there is time for that.
 func (p *pace) nap() {
-	if p.hot {
-		return
-	}
 	lay := Now()
 	nap(int64(p.length))
 	p.napped(lay, Now())
@@ -84,7 +75,7 @@ func (p *pace) nap() {
 func (p *pace) napped(lay, woke int64) {
 	p.work, p.slept, p.awake = p.work+lay-p.awake, p.slept+woke-lay, woke
 	if p.work+p.slept >= int64(napsJudged) {
-		p.hot, p.little = p.work > p.slept, 2*p.work < p.slept
+		p.little = 2*p.work < p.slept
 		p.work, p.slept = 0, 0
 	}
 }
@@ -94,10 +85,6 @@ func (p *pace) found(packets int) {
 	p.full = packets >= BatchSize
 	if !p.steady {
 		p.packets += packets
-		return
-	}
-	if p.hot {
-		p.foundHot(packets)
 		return
 	}
 	if packets > 0 {
@@ -115,17 +102,4 @@ func (p *pace) found(packets int) {
 		p.length -= napStep
 	}
 	p.length = min(max(p.length, shortestNap), p.longest)
-}
-
-// foundHot is found without naps: after many looks in vain there is time for naps again.
-func (p *pace) foundHot(packets int) {
-	p.looks++
-	if packets == 0 {
-		p.vain++
-	}
-	if p.looks == hotLooks {
-		p.hot = p.vain < coldLooks
-		p.looks, p.vain = 0, 0
-		p.awake = Now()
-	}
 }

@@ -118,16 +118,16 @@ func TestAPaceThatIsOffNeverNaps(t *testing.T) {
 	}
 }
 
-func TestABusyWorkerGoesWithoutNapsUntilItIsIdle(t *testing.T) {
+func TestAWorkerWithLittleToDoNapsForLonger(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		work, sleep time.Duration
-		hot         bool
+		little      bool
 	}{
-		{"more naps than work", 40 * time.Microsecond, 60 * time.Microsecond, false},
-		{"more work than naps", 60 * time.Microsecond, 40 * time.Microsecond, true},
-		{"one long nap", 0, time.Second, false},
-		{"one long turn", time.Second, time.Microsecond, true},
+		{"half as much work as naps", 50 * time.Microsecond, 100 * time.Microsecond, false},
+		{"less than that", 40 * time.Microsecond, 100 * time.Microsecond, true},
+		{"one long nap", 0, time.Second, true},
+		{"one long turn", time.Second, time.Microsecond, false},
 	} {
 		p := busy(t)
 		now := p.awake
@@ -135,30 +135,15 @@ func TestABusyWorkerGoesWithoutNapsUntilItIsIdle(t *testing.T) {
 			p.napped(now+int64(c.work), now+int64(c.work+c.sleep))
 			now += int64(c.work + c.sleep)
 		}
-		if p.hot != c.hot {
-			t.Errorf("%s: without naps %v, want %v", c.name, p.hot, c.hot)
+		if p.little != c.little {
+			t.Errorf("%s: little %v, want %v", c.name, p.little, c.little)
 		}
-	}
-
-	p := busy(t)
-	p.hot = true
-	for range 10 * hotLooks { // what came now and then is no reason to nap
-		p.found(0)
-		p.found(1)
-	}
-	if !p.hot || !p.steady || !p.due() {
-		t.Errorf("with a packet at every second look: %+v", *p)
-	}
-	for range 2 * hotLooks {
-		p.found(0)
-	}
-	if p.hot {
-		t.Error("without packets it goes on without naps")
-	}
-	for range emptyNaps {
-		p.found(0)
-	}
-	if p.steady {
-		t.Error("without packets it does not wait to be woken")
+		want := shortestNap
+		if c.little {
+			want = testedNap
+		}
+		if nap := p.settle(manyPackets+1, 1000); nap != want {
+			t.Errorf("%s: naps %v over %d packets, want %v", c.name, nap, manyPackets+1, want)
+		}
 	}
 }

@@ -100,12 +100,76 @@ func TestAFunnelThatPollsMovesTheSamePackets(t *testing.T) {
 	}
 }
 
-// A veth pair's driver does not tell which NAPI a queue has, so that its rings cannot be polled: the engine does not nap in vain. The
-// device that waits for polls then delivers by its own clock.
-func TestAnXDPEngineThatCannotPollMovesTheSamePackets(t *testing.T) {
+// A veth pair's driver does not tell which NAPI a queue has, so that its rings cannot poll: a funnel's socket does it for the only one.
+func TestAFunnelsSocketPollsForARingThatCannot(t *testing.T) {
+	p := newPlace(t)
+	e := openXDPTest(t, Options{Poll: maxPoll})
+	napi := p.waitForPolls(t)
+	q := e.queues[0]
+	if !e.Polled() || q.pilot.waits == nil {
+		t.Fatalf("polled %v, pilot %+v", e.Polled(), q.pilot)
+	}
+	bounceAll(t, p, e, &q.pace.steady, XDP)
+	learnt, err := unix.GetsockoptInt(q.pilot.fd, unix.SOL_SOCKET, unix.SO_INCOMING_NAPI_ID)
+	if must(t, err); q.pilot.ring != e.devices[0].rings[0] || q.pilot.waits != nil || uint32(learnt) != napi.ID {
+		t.Errorf("pilot %+v polls NAPI %d, the device has %d", q.pilot, learnt, napi.ID)
+	}
+}
+
+// here returns a socket in the test's own namespace, where the engine is.
+func here(t *testing.T, a netip.Addr) *net.UDPConn {
+	t.Helper()
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
+	must(t, err)
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// What a ring's packets are polled for by must not lose what comes by the socket itself.
+func TestAPilotLeavesADatagramWhereItIs(t *testing.T) {
 	p := newPlace(t)
 	e := openXDPTest(t, Options{Poll: maxPoll})
 	p.waitForPolls(t)
+	q := e.queues[0]
+	l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
+	bounceUntil(t, e, peer, l, XDP)
+	q.pace.steady = true
+	local := here(t, near4)
+	for i := range 20 { // by the loopback device, so by the kernel
+		text := fmt.Sprintf("from this machine, %d", i)
+		write(t, local, e.address(l), text)
+		var b Batch
+		if recv(t, q, &b); b.N != 1 || string(b.Packets[0].Data) != text {
+			t.Fatalf("%d packets, the first %q", b.N, b.Packets[0].Data)
+		}
+	}
+}
+
+// A socket learns once and for all: what this machine says to itself first teaches it nothing. The device that waits for polls then delivers
+// by its own clock.
+func TestARingWhosePilotLearntNothingIsUsedWithoutPolls(t *testing.T) {
+	p := newPlace(t)
+	e := openXDPTest(t, Options{Poll: maxPoll})
+	p.waitForPolls(t)
+	q := e.queues[0]
+	l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
+	write(t, here(t, near4), e.address(l), "from this machine")
+	var b Batch
+	if recv(t, q, &b); b.N != 1 || q.pilot.waits != nil || q.pilot.ring != nil {
+		t.Fatalf("%d packets, pilot %+v", b.N, q.pilot)
+	}
+	bounceUntil(t, e, peer, l, XDP)
+	for i := range 100 {
+		bounce(t, e, peer, l, fmt.Sprintf("packet %d", i))
+	}
+	if q.pace.steady {
+		t.Error("the worker naps")
+	}
+}
+
+func TestAnXDPEngineThatCannotPollMovesTheSamePackets(t *testing.T) {
+	p := newWidePlace(t, 2)
+	e := openXDPTest(t, Options{Poll: maxPoll})
 	if e.Polled() {
 		t.Error("it says that it polls")
 	}
@@ -121,10 +185,10 @@ func TestAnXDPEngineThatCannotPollMovesTheSamePackets(t *testing.T) {
 	}
 }
 
-// The other way cannot be had with virtual devices: a ring whose polls find what has come by itself.
+// The other way cannot be had with virtual devices: a ring whose own polls find what has come by itself.
 func TestAnXDPEngineThatNapsMovesTheSamePackets(t *testing.T) {
 	p := newPlace(t)
-	e := openXDPTest(t, Options{Poll: maxPoll})
+	e := openXDPTest(t, Options{})
 	e.queues[0].pace.longest = maxPoll
 	bounceAll(t, p, e, &e.queues[0].pace.steady, XDP)
 }

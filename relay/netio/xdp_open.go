@@ -50,6 +50,11 @@ func (e *xdp) open(o *Options, find func([]netip.Addr) ([]nic.Device, error)) er
 	if err := e.prove(); err != nil {
 		return err
 	}
+	if o.Poll > 0 && !e.polled {
+		if e.polled, err = e.openPilot(o); err != nil {
+			return fmt.Errorf("poll: %w", err)
+		}
+	}
 	e.report(o)
 	return nil
 }
@@ -156,8 +161,8 @@ func (e *xdp) openHands(workers int) error {
 	return nil
 }
 
-// knowsNAPIs tells whether every ring can poll its device: the kernel has found the queue's NAPI when the socket was bound (Linux 6.16,
-// and a driver that names it: virtual devices' do not).
+// knowsNAPIs tells whether every ring can poll its device by itself: the kernel has found the queue's NAPI when the socket was bound
+// (Linux 6.16, and a driver that names it: virtual devices' do not).
 func (e *xdp) knowsNAPIs() bool {
 	for _, d := range e.devices {
 		for _, r := range d.rings {
@@ -172,7 +177,7 @@ func (e *xdp) knowsNAPIs() bool {
 func openXDPQueue(e *xdp, number int) (*xdpQueue, error) {
 	q := &xdpQueue{funnelQueue: e.funnel.queues[number], xdp: e, out: make([][]*ring, len(e.leave))}
 	if !e.polled {
-		q.pace = pace{}
+		q.pace = pace{} // until a pilot has learnt
 	}
 	for _, d := range e.devices {
 		for _, r := range d.rings {

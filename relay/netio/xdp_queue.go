@@ -44,6 +44,7 @@ type xdpQueue struct {
 	outbox   []handover     // by worker; the one to itself stays empty
 	told     []bool         // worker only, by worker: something was put into its ring since it was published
 	doorbell doorbell       // of this worker, for the others
+	pilot    pilot          // of the ring that cannot poll by itself
 }
 
 // Recv implements Queue. It looks before it waits: at its rings, which is no system call, at what other workers have for it, and
@@ -58,6 +59,8 @@ func (q *xdpQueue) Recv(b *Batch, wait time.Duration) error {
 	for woken := false; ; {
 		if q.pace.due() {
 			q.nap()
+		}
+		if q.pace.steady { // after a full batch too: the device has kept what the last poll had no room for
 			q.poll()
 		}
 		nobodys := q.stats.Unmatched
@@ -65,6 +68,9 @@ func (q *xdpQueue) Recv(b *Batch, wait time.Duration) error {
 		if q.looks++; q.readable || q.looks%socketsEvery == 0 {
 			q.readable = false
 			q.look(b)
+			if q.pilot.waits != nil && b.N > 0 {
+				q.learn()
+			}
 		}
 		if q.looks%2 == 0 {
 			q.takeHanded(b)
@@ -77,7 +83,9 @@ func (q *xdpQueue) Recv(b *Batch, wait time.Duration) error {
 		}
 		left := rest.left()
 		if left <= 0 {
+			nobodys = q.stats.Unmatched
 			q.look(b)
+			q.pace.found(b.N + int(q.stats.Unmatched-nobodys))
 			return nil
 		}
 		if q.pace.steady || q.pace.begin(Now()) {
@@ -246,6 +254,10 @@ func (q *xdpQueue) await(left time.Duration) (woken bool, err error) {
 
 // poll makes the devices deliver what they have.
 func (q *xdpQueue) poll() {
+	if q.pilot.ring != nil {
+		q.readable = q.pilot.steer() || q.readable
+		return
+	}
 	for _, r := range q.rings {
 		r.socket.Look()
 	}

@@ -121,6 +121,14 @@ func (p *Program) Enter(queue, fd int) error {
 	return nil
 }
 
+// Leave undoes Enter: the program passes that queue's packets to the kernel.
+func (p *Program) Leave(queue int) error {
+	if err := p.sockets.Delete(uint32(queue)); err != nil {
+		return fmt.Errorf("take out the socket of queue %d: %w", queue, err)
+	}
+	return nil
+}
+
 // context is struct xdp_md of linux/bpf.h.
 type context struct {
 	Data, DataEnd, DataMeta, Ifindex, Queue, Egress uint32
