@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +27,7 @@ type Sample struct {
 	User, System, SoftIRQ, Steal, Idle time.Duration
 
 	Softnet    []uint64 // packets that network receive work handed to the protocols, by CPU (/proc/net/softnet_stat)
-	ReceiveIRQ []uint64 // soft interrupts of network receive work, by CPU (/proc/softirqs); a thread's or a poller's work is none
+	Polled     uint64   // packets that busy polls took from the relay's devices; the second half of a full poll is not in it
 	RSS        uint64   // bytes of the process
 	NAPIPinned bool     // the NAPI threads may run on the relay's CPU only
 	NAPIHome   bool     // and last ran there; a thread that did not run since it was pinned is not there yet
@@ -63,8 +64,10 @@ func (p *Place) CPU(process *Process) (Sample, error) {
 	if err := s.readStat(p.options.RelayCPU); err != nil {
 		return s, err
 	}
-	if err := s.readReceiveIRQ(); err != nil {
-		return s, err
+	if process != nil {
+		if s.Polled, err = polledPackets(process.PID()); err != nil {
+			return s, fmt.Errorf("rig: busy polls of %s: %w", process.name, err)
+		}
 	}
 	return s, s.readSoftnet()
 }
@@ -164,40 +167,29 @@ func (s *Sample) readSoftnet() error {
 	return nil
 }
 
-// readReceiveIRQ reads the line NET_RX of /proc/softirqs. The first line names the CPUs that are online.
-func (s *Sample) readReceiveIRQ() error {
-	text, err := os.ReadFile("/proc/softirqs")
+// polledPackets reads BusyPollRxPackets of the process's network namespace: /proc/PID/net/netstat has a line of names and one of numbers.
+func polledPackets(pid int) (uint64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/netstat", pid))
 	if err != nil {
-		return fmt.Errorf("rig: %w", err)
+		return 0, err
 	}
-	head, rows, _ := strings.Cut(string(text), "\n")
-	cpus := strings.Fields(head)
-	for line := range strings.Lines(rows) {
-		if field(line, 0) != "NET_RX:" {
+	var names []string
+	for line := range strings.Lines(string(text)) {
+		if field(line, 0) != "TcpExt:" {
 			continue
 		}
-		for i, name := range cpus {
-			cpu, err := strconv.Atoi(strings.TrimPrefix(name, "CPU"))
-			if err != nil {
-				return fmt.Errorf("rig: /proc/softirqs: %q: %w", head, err)
-			}
-			n, err := strconv.ParseUint(field(line, i+1), 10, 64)
-			if err != nil {
-				return fmt.Errorf("rig: /proc/softirqs: %q: %w", line, err)
-			}
-			for len(s.ReceiveIRQ) <= cpu {
-				s.ReceiveIRQ = append(s.ReceiveIRQ, 0)
-			}
-			s.ReceiveIRQ[cpu] = n
+		if names == nil {
+			names = strings.Fields(line)
+			continue
 		}
-		return nil
+		return strconv.ParseUint(field(line, slices.Index(names, "BusyPollRxPackets")), 10, 64)
 	}
-	return errors.New("rig: /proc/softirqs has no line NET_RX")
+	return 0, errors.New("netstat has no TcpExt")
 }
 
 // field returns field i of a line that is separated by blanks, "" if there are fewer.
 func field(line string, i int) string {
-	if f := strings.Fields(line); i < len(f) {
+	if f := strings.Fields(line); i >= 0 && i < len(f) {
 		return f[i]
 	}
 	return ""

@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -100,20 +104,26 @@ func TestAFunnelThatPollsMovesTheSamePackets(t *testing.T) {
 	}
 }
 
-// A veth pair's driver does not tell which NAPI a queue has, so that its rings cannot poll: a funnel's socket does it for the only one.
-func TestAFunnelsSocketPollsForARingThatCannot(t *testing.T) {
-	p := newPlace(t)
-	e := openXDPTest(t, Options{Poll: maxPoll})
-	napi := p.waitForPolls(t)
-	q := e.queues[0]
-	if !e.Polled() || q.pilot.waits == nil {
-		t.Fatalf("polled %v, pilot %+v", e.Polled(), q.pilot)
+// polledPackets returns how many packets busy polls took from the devices of the test's namespace.
+func polledPackets(t *testing.T) uint64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/thread-self/net/netstat")
+	must(t, err)
+	var names []string
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if fields[0] != "TcpExt:" {
+			continue
+		}
+		if names != nil {
+			n, err := strconv.ParseUint(fields[slices.Index(names, "BusyPollRxPackets")], 10, 64)
+			must(t, err)
+			return n
+		}
+		names = fields
 	}
-	bounceAll(t, p, e, &q.pace.steady, XDP)
-	learnt, err := unix.GetsockoptInt(q.pilot.fd, unix.SOL_SOCKET, unix.SO_INCOMING_NAPI_ID)
-	if must(t, err); q.pilot.ring != e.devices[0].rings[0] || q.pilot.waits != nil || uint32(learnt) != napi.ID {
-		t.Errorf("pilot %+v polls NAPI %d, the device has %d", q.pilot, learnt, napi.ID)
-	}
+	t.Fatal("netstat has no TcpExt")
+	return 0
 }
 
 // here returns a socket in the test's own namespace, where the engine is.
@@ -125,46 +135,132 @@ func here(t *testing.T, a netip.Addr) *net.UDPConn {
 	return conn
 }
 
-// What a ring's packets are polled for by must not lose what comes by the socket itself.
-func TestAPilotLeavesADatagramWhereItIs(t *testing.T) {
+// taught returns a place and an engine whose worker naps, and a funnel's socket of which polls for the ring.
+func taught(t *testing.T) (*place, *xdp, nic.NAPI) {
+	t.Helper()
 	p := newPlace(t)
 	e := openXDPTest(t, Options{Poll: maxPoll})
-	p.waitForPolls(t)
+	napi := p.waitForPolls(t)
+	if !e.Polled() || !e.queues[0].pilot.missing() {
+		t.Fatalf("polled %v, pilot %+v", e.Polled(), e.queues[0].pilot)
+	}
+	bounceAll(t, p, e, &e.queues[0].pace.steady, XDP)
+	return p, e, napi
+}
+
+// A veth pair's driver does not tell which NAPI a queue has, so that its rings cannot poll: a funnel's socket does it for the only one.
+func TestAFunnelsSocketPollsForARingThatCannot(t *testing.T) {
+	p, e, napi := taught(t)
+	q := e.queues[0]
+	learnt, err := unix.GetsockoptInt(q.pilot.fd, unix.SOL_SOCKET, unix.SO_INCOMING_NAPI_ID)
+	if must(t, err); uint32(learnt) != napi.ID || q.pilot.trying() {
+		t.Errorf("pilot %+v polls NAPI %d, the device has %d", q.pilot, learnt, napi.ID)
+	}
+	napi.Flush = time.Minute // from now on only polls bring anything
+	must(t, napi.Set())
+	l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
+	write(t, peer, e.address(l), "the last that the device delivers by itself")
+	var b Batch
+	recv(t, q, &b)
+	before := polledPackets(t)
+	const many = 3 * BatchSize // more than a look takes
+	for i := range many {
+		write(t, peer, e.address(l), fmt.Sprint(i))
+	}
+	next := 0
+	for next < many {
+		q.pace.steady = true
+		recv(t, q, &b)
+		for _, pkt := range b.Packets[:b.N] {
+			if string(pkt.Data) != fmt.Sprint(next) {
+				t.Fatalf("%q instead of %d", pkt.Data, next)
+			}
+			next++
+		}
+	}
+	if n := polledPackets(t) - before; 2*n < many { // the second half of a full poll is not counted
+		t.Errorf("polls took %d of %d packets", n, many)
+	}
+}
+
+// What a ring's packets are polled for by must not lose what comes by the socket itself, nor the other way round.
+func TestAPilotLeavesADatagramWhereItIs(t *testing.T) {
+	p, e, _ := taught(t)
 	q := e.queues[0]
 	l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
-	bounceUntil(t, e, peer, l, XDP)
-	q.pace.steady = true
 	local := here(t, near4)
-	for i := range 20 { // by the loopback device, so by the kernel
-		text := fmt.Sprintf("from this machine, %d", i)
-		write(t, local, e.address(l), text)
-		var b Batch
-		if recv(t, q, &b); b.N != 1 || string(b.Packets[0].Data) != text {
-			t.Fatalf("%d packets, the first %q", b.N, b.Packets[0].Data)
+	const many = 4 * BatchSize
+	for i := range many {
+		write(t, local, e.address(l), fmt.Sprintf("here %d", i)) // by the loopback device, so by the kernel
+		write(t, peer, e.address(l), fmt.Sprintf("there %d", i))
+	}
+	var b Batch
+	next := map[string]int{}
+	for next["here"]+next["there"] < 2*many {
+		q.pace.steady = true
+		recv(t, q, &b)
+		for _, pkt := range b.Packets[:b.N] {
+			from, number, _ := strings.Cut(string(pkt.Data), " ")
+			if number != fmt.Sprint(next[from]) {
+				t.Fatalf("%q after %d from %s", pkt.Data, next[from], from)
+			}
+			next[from]++
 		}
 	}
 }
 
-// A socket learns once and for all: what this machine says to itself first teaches it nothing. The device that waits for polls then delivers
-// by its own clock.
-func TestARingWhosePilotLearntNothingIsUsedWithoutPolls(t *testing.T) {
-	p := newPlace(t)
-	e := openXDPTest(t, Options{Poll: maxPoll})
-	p.waitForPolls(t)
-	q := e.queues[0]
-	l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
-	write(t, here(t, near4), e.address(l), "from this machine")
+// bounceWithoutPolls bounces packets until the engine has given up to poll, and then some more by its ring. hinder is called before each,
+// and told whether a socket is to learn just now.
+func bounceWithoutPolls(t *testing.T, p *place, e *xdp, l Local, hinder func(trying bool)) {
+	t.Helper()
+	q, peer := e.queues[0], p.peer(t, far4)
 	var b Batch
-	if recv(t, q, &b); b.N != 1 || q.pilot.waits != nil || q.pilot.ring != nil {
-		t.Fatalf("%d packets, pilot %+v", b.N, q.pilot)
+	for end := Now() + int64(patienceForTests); q.pilot.ring != nil; {
+		if Now() > end {
+			t.Fatalf("it tries on: %+v", q.pilot)
+		}
+		hinder(q.pilot.trying())
+		write(t, peer, e.address(l), "all the time")
+		must(t, q.Recv(&b, time.Millisecond))
+		must(t, q.Recv(&b, time.Millisecond)) // a moment with nothing to do
 	}
+	hinder(false)
+	peer = p.peer(t, far4)
 	bounceUntil(t, e, peer, l, XDP)
 	for i := range 100 {
 		bounce(t, e, peer, l, fmt.Sprintf("packet %d", i))
 	}
-	if q.pace.steady {
-		t.Error("the worker naps")
+	if q.pace.steady || q.pilot.tries != 0 {
+		t.Errorf("naps: %v, pilot %+v", q.pace.steady, q.pilot)
 	}
+}
+
+// A socket learns once and for all, and what this machine says to itself first teaches it nothing.
+func TestARingIsUsedWithoutPollsWhenThePilotHeardThisMachineFirst(t *testing.T) {
+	p := newPlace(t)
+	e := openXDPTest(t, Options{Poll: maxPoll})
+	p.waitForPolls(t)
+	l, local := bindPorts(t, e, 0, 0, 1)[0], here(t, near4)
+	var b Batch
+	write(t, local, e.address(l), "from this machine")
+	recv(t, e.Queue(0), &b)
+	bounceWithoutPolls(t, p, e, l, func(bool) {})
+}
+
+// A packet filter that lets no media in, which the ring does not see, costs a moment for each try and no more.
+func TestARingIsUsedWithoutPollsWhenNothingReachesThePilot(t *testing.T) {
+	p := newPlace(t)
+	e := openXDPTest(t, Options{Poll: maxPoll})
+	p.waitForPolls(t)
+	l := bindPorts(t, e, 0, 0, 1)[0]
+	bounceUntil(t, e, p.peer(t, far4), l, XDP)
+	bounceWithoutPolls(t, p, e, l, func(trying bool) {
+		if trying {
+			e.steer.Release(l.Slot(), l.Port()) // the kernel finds no socket, as behind a filter
+		} else {
+			e.steer.Lease(l.Slot(), l.Port(), 0)
+		}
+	})
 }
 
 func TestAnXDPEngineThatCannotPollMovesTheSamePackets(t *testing.T) {
@@ -187,8 +283,8 @@ func TestAnXDPEngineThatCannotPollMovesTheSamePackets(t *testing.T) {
 
 // The other way cannot be had with virtual devices: a ring whose own polls find what has come by itself.
 func TestAnXDPEngineThatNapsMovesTheSamePackets(t *testing.T) {
-	p := newPlace(t)
-	e := openXDPTest(t, Options{})
+	p := newWidePlace(t, 2)
+	e := openXDPTest(t, Options{Poll: maxPoll})
 	e.queues[0].pace.longest = maxPoll
 	bounceAll(t, p, e, &e.queues[0].pace.steady, XDP)
 }

@@ -253,3 +253,11 @@ func nap(nanoseconds int64) {
 	unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, 1, 0)                                          // it has no error that a process can cause
 	unix.Syscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&t)), 0, 0, 0) // EINTR: shorter, no harm
 }
+
+// peek looks at a socket without taking anything: one that polls makes the kernel look at its device. It tells whether a datagram waits there; if
+// one did before, the device was not looked at.
+func peek(fd int) bool {
+	var first byte
+	_, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&first)), 1, unix.MSG_DONTWAIT|unix.MSG_PEEK, 0, 0)
+	return errno == 0
+}

@@ -22,7 +22,7 @@ type xdp struct {
 	*funnel
 	log     *slog.Logger
 	options XDPOptions
-	polled  bool // workers nap and poll their rings
+	polled  bool // workers nap and poll their rings, as soon as they can
 	devices []*device
 	paths   []string // of the devices, for people
 	queues  []*xdpQueue

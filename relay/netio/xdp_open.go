@@ -177,7 +177,7 @@ func (e *xdp) knowsNAPIs() bool {
 func openXDPQueue(e *xdp, number int) (*xdpQueue, error) {
 	q := &xdpQueue{funnelQueue: e.funnel.queues[number], xdp: e, out: make([][]*ring, len(e.leave))}
 	if !e.polled {
-		q.pace = pace{} // until a pilot has learnt
+		q.pace = pace{}
 	}
 	for _, d := range e.devices {
 		for _, r := range d.rings {

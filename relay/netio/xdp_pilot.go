@@ -1,9 +1,10 @@
 package netio
 
 import (
+	"errors"
 	"fmt"
 	"slices"
-	"unsafe"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -12,64 +13,89 @@ import (
 
 // pilot polls a device for its ring. An AF_XDP socket learns which NAPI to poll from the driver only (since Linux 6.13), and many
 // drivers, those of virtual devices among them, do not tell; a UDP socket learns it from the first datagram that the device
-// brings. So the ring of a device with one queue is left out of the program's map at first: the program passes everything to the kernel, the
-// worker's funnel sockets serve it, and the one that has learnt the device's NAPI polls for the ring from then on.
+// brings. So when traffic has become steady, the ring of a device with one queue is taken out of the program's map for a moment: the
+// program passes everything to the kernel, the worker's funnel sockets serve it, and the one that has learnt the device's NAPI polls for the
+// ring from then on. What a packet filter drops meanwhile is lost, hence a moment.
 type pilot struct {
-	ring   *ring // nil: there is no pilot, or none yet; worker only, once the engine is open
-	waits  *ring // is not in the program's map yet
-	napis  []nic.NAPI
-	fd     int     // of a funnel's socket that knows the NAPI
-	peeked [1]byte // a datagram's first byte, which stays where it is
+	ring   *ring // nil: there is none to poll for
+	device *device
+	fd     int        // of the funnel's socket that knows the NAPI; 0: none does
+	tries  int        // left
+	until  int64      // end of the try that runs, on the clock of Now; 0: none runs
+	napis  []nic.NAPI // of the device, since the try began
 }
 
-// openPilot makes the funnel's sockets of the first worker learn and poll the device, where there is one device with one queue, and
-// the kernel tells which NAPIs it has. false: it cannot be.
+const (
+	pilotTries = 3
+	pilotTry   = 10 * time.Millisecond // half of the time between two packets of a call
+)
+
+// openPilot makes the funnel's sockets of the first worker ready to poll, where there is one device with one queue, and the kernel tells which
+// NAPIs a device has (Linux 6.13). false: it cannot be.
 func (e *xdp) openPilot(o *Options) (bool, error) {
 	if len(e.devices) != 1 || e.devices[0].Queues != 1 {
 		return false, nil
 	}
-	d := e.devices[0]
-	napis, err := nic.NAPIs(d.Index)
-	if err != nil || len(napis) == 0 {
-		return false, nil // an older kernel: the device delivers by its own clock
+	d, q := e.devices[0], e.queues[0]
+	if _, err := nic.NAPIs(d.Index); err != nil {
+		if !errors.Is(err, nic.ErrNoNAPI) {
+			e.log.Warn("this device cannot be polled", "device", d.Name, "error", err)
+		}
+		return false, nil
 	}
-	q := e.queues[0]
 	if err := q.startPolling(o.RcvBuf); err != nil {
 		return false, fmt.Errorf("queue %d: %w", q.number, err)
 	}
-	if err := d.program.Leave(d.rings[0].queue); err != nil {
-		return false, err
-	}
-	q.pilot.napis, q.pilot.waits = napis, d.rings[0]
+	q.pilot = pilot{ring: d.rings[0], device: d, tries: pilotTries}
+	q.pace = makePace(e.poll)
 	return true, nil
 }
 
-// learn looks whether a socket that has just received something knows the device's NAPI. What another device or this machine brought
-// first has taught it something else, once and for all: then nobody polls, and the ring is used all the same.
+// missing tells whether there is a ring to poll for, and nobody who can.
+func (p *pilot) missing() bool { return p.ring != nil && p.fd == 0 }
+
+// trying tells whether the device's packets come by the funnel's sockets now, so that one of them may learn.
+func (p *pilot) trying() bool { return p.until != 0 }
+
+// teach begins a try.
+func (q *xdpQueue) teach() {
+	p := &q.pilot
+	var err error
+	if p.napis, err = nic.NAPIs(p.device.Index); err == nil { // anew: a device that was down has others
+		err = p.device.program.Leave(p.ring.queue)
+	}
+	if err != nil {
+		q.unpolled(err)
+		return
+	}
+	p.tries--
+	p.until = Now() + int64(pilotTry)
+}
+
+// learn ends the try that runs when a socket knows the device's NAPI, or when its time is over.
 func (q *xdpQueue) learn() {
 	p := &q.pilot
 	for i := range q.inputs {
 		id, err := unix.GetsockoptInt(q.inputs[i].fd, unix.SOL_SOCKET, unix.SO_INCOMING_NAPI_ID)
 		if err == nil && slices.ContainsFunc(p.napis, func(n nic.NAPI) bool { return n.ID == uint32(id) }) {
-			p.fd, p.ring = q.inputs[i].fd, p.waits
-			q.pace = makePace(q.xdp.poll)
-			break
+			p.fd = q.inputs[i].fd
 		}
 	}
-	r := p.waits
-	p.waits = nil
-	d := q.xdp.devices[r.device]
-	if p.ring == nil {
-		q.xdp.log.Warn("the first packet came from another device: this one cannot be polled until the relay starts anew", "device", d.Name)
+	if p.fd == 0 && Now() < p.until {
+		return
 	}
-	if err := d.program.Enter(r.queue, r.fd); err != nil { // the funnel goes on serving it
-		q.xdp.log.Warn("no AF_XDP on this device", "device", d.Name, "error", err)
+	p.until = 0
+	if err := p.device.program.Enter(p.ring.queue, p.ring.fd); err != nil {
+		q.xdp.log.Error("no AF_XDP on this device any more, the funnel goes on", "device", p.device.Name, "error", err)
+	}
+	if p.fd == 0 && p.tries == 0 {
+		q.unpolled(errors.New("no socket has learnt its NAPI"))
 	}
 }
 
-// steer makes the kernel look at the device. It tells whether the socket has something of its own, in which case it did not.
-func (p *pilot) steer() (readable bool) {
-	_, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(p.fd), uintptr(unsafe.Pointer(&p.peeked)), uintptr(len(p.peeked)),
-		unix.MSG_DONTWAIT|unix.MSG_PEEK, 0, 0)
-	return errno == 0
+// unpolled gives up: the worker is woken by the device.
+func (q *xdpQueue) unpolled(err error) {
+	q.xdp.log.Warn("this device cannot be polled: it delivers every few media.poll; leave media.poll out, or start anew when packets come from the network",
+		"device", q.pilot.device.Name, "error", err)
+	q.pilot.ring, q.pace = nil, pace{}
 }

@@ -36,7 +36,7 @@ type xdpQueue struct {
 	out      [][]*ring         // by egress: those of rings whose device it is
 	turn     int               // worker only: the ring that is looked at first
 	looks    uint32            // worker only
-	readable bool              // worker only: the last wait said that a funnel's socket has something
+	readable bool              // worker only: a funnel's socket has something, the last wait or poll said
 	reported []unix.EpollEvent // worker only
 
 	datagram frame.Datagram // worker only: of the packet that is looked at
@@ -44,7 +44,7 @@ type xdpQueue struct {
 	outbox   []handover     // by worker; the one to itself stays empty
 	told     []bool         // worker only, by worker: something was put into its ring since it was published
 	doorbell doorbell       // of this worker, for the others
-	pilot    pilot          // of the ring that cannot poll by itself
+	pilot    pilot          // worker only
 }
 
 // Recv implements Queue. It looks before it waits: at its rings, which is no system call, at what other workers have for it, and
@@ -65,31 +65,35 @@ func (q *xdpQueue) Recv(b *Batch, wait time.Duration) error {
 		}
 		nobodys := q.stats.Unmatched
 		// Each way in comes first now and then: one that never runs dry must not keep the others out of the batch.
-		if q.looks++; q.readable || q.looks%socketsEvery == 0 {
+		if q.looks++; q.readable && q.looks%2 != 0 || q.looks%socketsEvery == 0 {
 			q.readable = false
 			q.look(b)
-			if q.pilot.waits != nil && b.N > 0 {
-				q.learn()
-			}
 		}
 		if q.looks%2 == 0 {
 			q.takeHanded(b)
 		}
 		others := q.lookAtRings(b)
 		q.takeHanded(b)
+		if q.pilot.trying() {
+			q.learn()
+		}
 		q.pace.found(b.N + others + int(q.stats.Unmatched-nobodys)) // what has come, whoever it is for
 		if b.N > 0 || others > 0 || q.pace.full || woken {          // full of what is nobody's: control has its turn
 			return nil
 		}
 		left := rest.left()
 		if left <= 0 {
-			nobodys = q.stats.Unmatched
 			q.look(b)
-			q.pace.found(b.N + int(q.stats.Unmatched-nobodys))
 			return nil
 		}
-		if q.pace.steady || q.pace.begin(Now()) {
-			continue
+		if q.pilot.trying() {
+			left = min(left, pilotTry)
+		} else if q.pace.steady || q.pace.begin(Now()) {
+			if !q.pilot.missing() {
+				continue
+			}
+			q.pace.steady = false
+			q.teach()
 		}
 		var err error
 		if woken, err = q.await(left); err != nil {
@@ -254,8 +258,8 @@ func (q *xdpQueue) await(left time.Duration) (woken bool, err error) {
 
 // poll makes the devices deliver what they have.
 func (q *xdpQueue) poll() {
-	if q.pilot.ring != nil {
-		q.readable = q.pilot.steer() || q.readable
+	if q.pilot.fd != 0 {
+		q.readable = peek(q.pilot.fd) || q.readable
 		return
 	}
 	for _, r := range q.rings {
