@@ -61,12 +61,12 @@ type keptDevice struct {
 	Flush  time.Duration
 }
 
-// keepPolled makes the devices of the media addresses wait for polls, when the configuration says so and the engine is not one that looks
-// at sockets only. An engine that cannot poll these devices is woken by them, as often as it would poll. What cannot be had is said
-// in the log: polling works without, and saves less. The keeper is nil when there is nothing to put back.
+// keepPolled makes the devices of the media addresses wait for polls, when the configuration says so. An engine that cannot poll these
+// devices, as one that looks at sockets only, is given by them what they have as often as it would poll. What cannot be had is said in the
+// log: polling works without, and saves less. The keeper is nil when there is nothing to put back.
 func keepPolled(cfg *config.Config, media *relay.Relay, log *slog.Logger) *keeper {
 	flush := cfg.Media.Poll
-	if flush == 0 || media.Engine() == config.EngineSockets {
+	if flush == 0 {
 		return nil
 	}
 	if media.Polls() {

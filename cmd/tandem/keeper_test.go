@@ -21,6 +21,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"tandem/internal/config"
 	"tandem/relay/netio/nic"
 )
 
@@ -96,12 +97,17 @@ func startPolling(t *testing.T, poll time.Duration) *polling {
 // beginPolling starts a relay, each with a socket of its own.
 func beginPolling(t *testing.T, poll time.Duration) *polling {
 	t.Helper()
+	return beginPollingWith(t, config.EngineFunnel, poll)
+}
+
+func beginPollingWith(t *testing.T, engine string, poll time.Duration) *polling {
+	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "t.yaml")
 	check(t, os.WriteFile(file, fmt.Appendf(nil, `control: {socket: %q}
 metrics: {relay: "off", sip: "off"}
-media: {engine: funnel, workers: 1, poll: %s, networks: {inside: {addresses: [198.18.11.1], ports: 30000-30099}}}
-`, filepath.Join(dir, "relay.sock"), poll), 0o600))
+media: {engine: %s, workers: 1, poll: %s, networks: {inside: {addresses: [198.18.11.1], ports: 30000-30099}}}
+`, filepath.Join(dir, "relay.sock"), engine, poll), 0o600))
 	r := &polling{Cmd: exec.Command(binary(t), "relay", "-c", file), poll: poll}
 	said, err := r.StderrPipe()
 	check(t, err)
@@ -164,6 +170,22 @@ func owned(t *testing.T, index int) nic.NAPI {
 	former.Defer, former.Flush = 3, 20*time.Microsecond
 	check(t, former.Set())
 	return former
+}
+
+// Who looks at sockets only polls no device: it delivers as often as the worker looks.
+func TestADeviceDeliversForTheSocketsEngineEveryPoll(t *testing.T) {
+	index := polledDevice(t)
+	former := owned(t, index)
+	const poll = 200 * time.Microsecond
+	relay := beginPollingWith(t, config.EngineSockets, poll)
+	relay.await(t, "device waits to be polled")
+	if got, want := napi(t, index), (nic.NAPI{ID: former.ID, Defer: 1, Flush: poll}); got != want {
+		t.Errorf("while the relay runs: %+v, want %+v", got, want)
+	}
+	relay.end(t, syscall.SIGTERM)
+	if got := napi(t, index); got != former {
+		t.Errorf("afterwards: %+v, want %+v\n%s", got, former, &relay.log)
+	}
 }
 
 func TestDevicesThatWaitForPollsArePutBackHoweverTheRelayEnds(t *testing.T) {

@@ -53,8 +53,9 @@ type ring struct {
 
 // OpenXDP opens the engine that bypasses the kernel's network code on the devices that have the addresses, in the network
 // namespace of the calling thread. It needs Linux 5.10 and the capabilities that MissingCapabilities lists, until it returns:
-// what it does later it does without (DropCapabilities), because it never attaches again. A device that goes down and comes back
-// keeps its program; one that is removed and comes back is served by the funnel until the next start.
+// what it does later it does without (DropCapabilities), because it never attaches again, and changes only maps of its own. A
+// device that goes down and comes back keeps its program; one that is removed and comes back is served by the funnel until the
+// next start.
 //
 // Before it returns, each queue of each device has delivered a packet, where the kernel lets that be tried: an engine that is
 // open works. If a device has an XDP program of somebody else's, the error wraps xsk.ErrTaken.
