@@ -300,27 +300,29 @@ func TestPacketsThatWereNotReceivedHereAreSentToo(t *testing.T) {
 	})
 }
 
-func TestPacketFilterSeesWhatComesIn(t *testing.T) {
-	p := newPlace(t)
+// nft changes or tells the packet filter of the near namespace.
+func nft(t *testing.T, arguments ...string) string {
+	t.Helper()
 	if _, err := exec.LookPath("nft"); err != nil {
 		leaveOut(t, "nft is not installed: apt-get install nftables")
 	}
-	nft := func(arguments ...string) string {
-		t.Helper()
-		out, err := exec.Command("nft", arguments...).CombinedOutput() // in the namespace of this thread
-		if err != nil {
-			t.Fatalf("nft %v: %v\n%s", arguments, err, out)
-		}
-		return string(out)
+	out, err := exec.Command("nft", arguments...).CombinedOutput() // in the namespace of this thread
+	if err != nil {
+		t.Fatalf("nft %v: %v\n%s", arguments, err, out)
 	}
+	return string(out)
+}
+
+func TestPacketFilterSeesWhatComesIn(t *testing.T) {
+	p := newPlace(t)
 	e := openFunnelTest(t, Options{})
 	l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
-	nft("add table inet td; add chain inet td input { type filter hook input priority 0; };" +
+	nft(t, "add table inet td; add chain inet td input { type filter hook input priority 0; };"+
 		fmt.Sprintf("add rule inet td input udp dport %d counter", l.Port()))
 	for range 3 {
 		bounce(t, e, peer, l, "seen by the filter")
 	}
-	if rules := nft("list", "table", "inet", "td"); !strings.Contains(rules, "counter packets 3 ") {
+	if rules := nft(t, "list", "table", "inet", "td"); !strings.Contains(rules, "counter packets 3 ") {
 		t.Errorf("the filter's counter does not say 3 packets:\n%s", rules)
 	}
 }

@@ -64,7 +64,7 @@ func (p *pace) begin(now int64) bool {
 // due tells whether the next look is by the clock.
 func (p *pace) due() bool { return p.steady && !p.full }
 
-// nap sleeps until the next look, if there is time for that.
+// nap sleeps until the next look.
 func (p *pace) nap() {
 	lay := Now()
 	nap(int64(p.length))

@@ -209,9 +209,8 @@ func TestAPilotLeavesADatagramWhereItIs(t *testing.T) {
 	}
 }
 
-// bounceWithoutPolls bounces packets until the engine has given up to poll, and then some more by its ring. hinder is called before each,
-// and told whether a socket is to learn just now.
-func bounceWithoutPolls(t *testing.T, p *place, e *xdp, l Local, hinder func(trying bool)) {
+// givesUp lets packets come until the engine has given up to poll, and then bounces some by its ring.
+func givesUp(t *testing.T, p *place, e *xdp, l Local) {
 	t.Helper()
 	q, peer := e.queues[0], p.peer(t, far4)
 	var b Batch
@@ -219,18 +218,15 @@ func bounceWithoutPolls(t *testing.T, p *place, e *xdp, l Local, hinder func(try
 		if Now() > end {
 			t.Fatalf("it tries on: %+v", q.pilot)
 		}
-		hinder(q.pilot.trying())
 		write(t, peer, e.address(l), "all the time")
 		must(t, q.Recv(&b, time.Millisecond))
 		must(t, q.Recv(&b, time.Millisecond)) // a moment with nothing to do
 	}
-	hinder(false)
-	peer = p.peer(t, far4)
 	bounceUntil(t, e, peer, l, XDP)
 	for i := range 100 {
 		bounce(t, e, peer, l, fmt.Sprintf("packet %d", i))
 	}
-	if q.pace.steady || q.pilot.tries != 0 {
+	if q.pace.steady || q.pilot.tries != 0 || q.pilot.trying() {
 		t.Errorf("naps: %v, pilot %+v", q.pace.steady, q.pilot)
 	}
 }
@@ -244,7 +240,7 @@ func TestARingIsUsedWithoutPollsWhenThePilotHeardThisMachineFirst(t *testing.T) 
 	var b Batch
 	write(t, local, e.address(l), "from this machine")
 	recv(t, e.Queue(0), &b)
-	bounceWithoutPolls(t, p, e, l, func(bool) {})
+	givesUp(t, p, e, l)
 }
 
 // A packet filter that lets no media in, which the ring does not see, costs a moment for each try and no more.
@@ -254,13 +250,42 @@ func TestARingIsUsedWithoutPollsWhenNothingReachesThePilot(t *testing.T) {
 	p.waitForPolls(t)
 	l := bindPorts(t, e, 0, 0, 1)[0]
 	bounceUntil(t, e, p.peer(t, far4), l, XDP)
-	bounceWithoutPolls(t, p, e, l, func(trying bool) {
-		if trying {
-			e.steer.Release(l.Slot(), l.Port()) // the kernel finds no socket, as behind a filter
-		} else {
-			e.steer.Lease(l.Slot(), l.Port(), 0)
+	nft(t, "add table inet td; add chain inet td input { type filter hook input priority 0; policy drop; }")
+	givesUp(t, p, e, l)
+}
+
+// However long the worker would wait, a try is over in time.
+func TestATryEndsWhileTheWorkerWaits(t *testing.T) {
+	p := newPlace(t)
+	e := openXDPTest(t, Options{Poll: maxPoll})
+	p.waitForPolls(t)
+	q := e.queues[0]
+	l, peer := bindPorts(t, e, 0, 0, 1)[0], p.peer(t, far4)
+	bounceUntil(t, e, peer, l, XDP)
+	nft(t, "add table inet td; add chain inet td input { type filter hook input priority 0; policy drop; }")
+	q.pace.packets, q.pace.since = steadyPackets, Now() // traffic is steady
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+				peer.WriteToUDPAddrPort([]byte("all the time"), e.address(l))
+			}
 		}
-	})
+	}()
+	var b Batch
+	for end := Now() + int64(patienceForTests); q.pilot.next == 0 && Now() < end; {
+		must(t, q.Recv(&b, patienceForTests)) // a batch before the try, or the first after it
+	}
+	close(stop)
+	<-done
+	if q.pilot.tries != pilotTries-1 || q.pilot.trying() || b.N == 0 {
+		t.Errorf("pilot %+v, %d packets", q.pilot, b.N)
+	}
 }
 
 func TestAnXDPEngineThatCannotPollMovesTheSamePackets(t *testing.T) {

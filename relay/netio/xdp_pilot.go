@@ -22,12 +22,14 @@ type pilot struct {
 	fd     int        // of the funnel's socket that knows the NAPI; 0: none does
 	tries  int        // left
 	until  int64      // end of the try that runs, on the clock of Now; 0: none runs
+	next   int64      // no try before, on the same clock
 	napis  []nic.NAPI // of the device, since the try began
 }
 
 const (
 	pilotTries = 3
 	pilotTry   = 10 * time.Millisecond // half of the time between two packets of a call
+	pilotPause = time.Second           // from one try to the next
 )
 
 // openPilot makes the funnel's sockets of the first worker ready to poll, where there is one device with one queue, and the kernel tells which
@@ -57,11 +59,17 @@ func (p *pilot) missing() bool { return p.ring != nil && p.fd == 0 }
 // trying tells whether the device's packets come by the funnel's sockets now, so that one of them may learn.
 func (p *pilot) trying() bool { return p.until != 0 }
 
-// teach begins a try.
+// teach begins a try, unless one runs or ran just now.
 func (q *xdpQueue) teach() {
-	p := &q.pilot
+	p, now := &q.pilot, Now()
+	if p.trying() || now < p.next {
+		return
+	}
 	var err error
-	if p.napis, err = nic.NAPIs(p.device.Index); err == nil { // anew: a device that was down has others
+	if p.napis, err = nic.NAPIs(p.device.Index); err == nil && len(p.napis) == 0 { // anew: a device that was down has others
+		err = errors.New("it has no NAPI")
+	}
+	if err == nil {
 		err = p.device.program.Leave(p.ring.queue)
 	}
 	if err != nil {
@@ -69,7 +77,7 @@ func (q *xdpQueue) teach() {
 		return
 	}
 	p.tries--
-	p.until = Now() + int64(pilotTry)
+	p.until, p.next = now+int64(pilotTry), now+int64(pilotPause)
 }
 
 // learn ends the try that runs when a socket knows the device's NAPI, or when its time is over.
@@ -85,10 +93,10 @@ func (q *xdpQueue) learn() {
 		return
 	}
 	p.until = 0
+	q.readable, q.looks = true, q.looks&^1 // what the sockets still have comes before what the ring will have
 	if err := p.device.program.Enter(p.ring.queue, p.ring.fd); err != nil {
-		q.xdp.log.Error("no AF_XDP on this device any more, the funnel goes on", "device", p.device.Name, "error", err)
-	}
-	if p.fd == 0 && p.tries == 0 {
+		q.unpolled(err) // and the funnel goes on
+	} else if p.fd == 0 && p.tries == 0 {
 		q.unpolled(errors.New("no socket has learnt its NAPI"))
 	}
 }
@@ -97,5 +105,5 @@ func (q *xdpQueue) learn() {
 func (q *xdpQueue) unpolled(err error) {
 	q.xdp.log.Warn("this device cannot be polled: it delivers every few media.poll; leave media.poll out, or start anew when packets come from the network",
 		"device", q.pilot.device.Name, "error", err)
-	q.pilot.ring, q.pace = nil, pace{}
+	q.pilot.ring, q.pilot.fd, q.pace = nil, 0, pace{}
 }

@@ -66,14 +66,18 @@ func (q *xdpQueue) Recv(b *Batch, wait time.Duration) error {
 		nobodys := q.stats.Unmatched
 		// Each way in comes first now and then: one that never runs dry must not keep the others out of the batch.
 		if q.looks++; q.readable && q.looks%2 != 0 || q.looks%socketsEvery == 0 {
-			q.readable = false
 			q.look(b)
+			q.readable = b.N == BatchSize
 		}
 		if q.looks%2 == 0 {
 			q.takeHanded(b)
 		}
 		others := q.lookAtRings(b)
 		q.takeHanded(b)
+		if q.readable && b.N == 0 && others == 0 {
+			q.look(b)
+			q.readable = b.N == BatchSize
+		}
 		if q.pilot.trying() {
 			q.learn()
 		}
@@ -86,14 +90,15 @@ func (q *xdpQueue) Recv(b *Batch, wait time.Duration) error {
 			q.look(b)
 			return nil
 		}
-		if q.pilot.trying() {
-			left = min(left, pilotTry)
-		} else if q.pace.steady || q.pace.begin(Now()) {
+		if q.pace.steady || q.pace.begin(Now()) {
 			if !q.pilot.missing() {
 				continue
 			}
 			q.pace.steady = false
 			q.teach()
+		}
+		if q.pilot.trying() {
+			left = min(left, pilotTry)
 		}
 		var err error
 		if woken, err = q.await(left); err != nil {
