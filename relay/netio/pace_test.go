@@ -118,7 +118,7 @@ func TestAPaceThatIsOffNeverNaps(t *testing.T) {
 	}
 }
 
-func TestAWorkerWithLittleToDoNapsForLonger(t *testing.T) {
+func TestAWorkerWithLittleWorkNapsForLonger(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		work, sleep time.Duration
